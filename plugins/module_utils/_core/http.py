@@ -1,0 +1,150 @@
+# Copyright (c) Netcure and contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to this collection: it may change in any release, do not import it from elsewhere.
+"""JSON over HTTPS on requests: verified TLS, time-outs, retries for what may be repeated, secrets kept out of errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from .errors import AnswerError, AuthError, ConfigError, Unreachable
+from .libraries import need, orjson, requests
+from .secrets import redact
+
+try:
+    import urllib3
+except ImportError:  # it comes with requests: need("requests") reports it
+    urllib3 = None
+
+# A page of 500 alarms is some 0.5 MB. What is a hundred times larger is a fault, and must not fill the memory.
+MAX_BODY = 64 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Retries:
+    """When and how often a call is repeated. ``backoff`` is the first wait in seconds; it doubles, with jitter, up to ``longest``."""
+
+    total: int = 3
+    statuses: tuple[int, ...] = (429, 500, 502, 503, 504)
+    backoff: float = 0.5
+    longest: float = 60.0
+
+
+class Http:
+    """One vendor's API. ``headers`` is asked before every call, so that a renewed token is used at once."""
+
+    def __init__(
+        self,
+        headers: t.Callable[[], dict[str, str]] = dict,
+        *,
+        secrets: t.Callable[[], tuple[str, ...]] = tuple,
+        renew: t.Callable[[], bool] = lambda: False,
+        ca_path: str | None = None,
+        timeout: float = 30,
+        retries: Retries = Retries(),
+    ) -> None:
+        """``renew`` is called once after a 401 and says whether there are new credentials to try."""
+        need("requests", "orjson")
+        self._headers, self._secrets, self._renew = headers, secrets, renew
+        self._verify = ca_path or True
+        self._timeout, self._retries = timeout, retries
+        self._session = requests.Session()
+
+    def json(
+        self, method: str, url: str, *, params: object = None, body: object = None, repeatable: bool | None = None
+    ) -> t.Any:
+        """The decoded JSON answer of one call.
+
+        ``repeatable`` says whether the call may be sent again after a fault; by default a GET may and nothing else.
+        A body that was cut off or is not JSON counts as a fault of the transport and is asked for again.
+        Raises AuthError (401, 403), AnswerError (other refusals), Unreachable (no good answer after all retries).
+        """
+        if not url.startswith("https://"):
+            raise ConfigError(f"{url} is not an https address: plain http would send the token in the clear.")
+        repeatable = method == "GET" if repeatable is None else repeatable
+        policy = urllib3.util.Retry(
+            total=self._retries.total if repeatable else 0,
+            status_forcelist=self._retries.statuses,
+            allowed_methods=None,
+            backoff_factor=self._retries.backoff,
+            backoff_jitter=self._retries.backoff,
+            backoff_max=self._retries.longest,
+            retry_after_max=int(self._retries.longest),
+        )
+        renewed = False
+        while True:
+            response, content, fault = None, b"", None
+            try:
+                response = self._send(method, url, params, body)
+                content = self._read(response)
+                if response.status_code == 401 and not renewed and self._renew():
+                    renewed = True
+                    continue
+                if response.ok and response.status_code not in self._retries.statuses:
+                    return orjson.loads(content)
+            except requests.exceptions.SSLError as exc:
+                raise self._error(
+                    Unreachable, f"{url} is not trusted: {exc}. Give the authority's certificate as ca_path."
+                ) from None
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+                fault = f"no complete answer ({exc.__class__.__name__}: {exc})"
+            except orjson.JSONDecodeError:
+                fault = f"an answer that is not JSON: {self._excerpt(content)}"
+            if fault is None:
+                fault = f"status {response.status_code}: {self._excerpt(content)}"
+                if response.status_code in (401, 403):
+                    raise self._error(
+                        AuthError,
+                        f"{url} refused the credentials ({fault}). Check that the token is valid and may read this.",
+                        status=response.status_code,
+                    )
+                if response.status_code not in self._retries.statuses:
+                    raise self._error(AnswerError, f"{url} answered with {fault}", status=response.status_code)
+            try:
+                policy = policy.increment(method, url, error=urllib3.exceptions.HTTPError(fault))
+            except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.HTTPError):
+                tries = f" after {self._retries.total + 1} tries" if repeatable and self._retries.total else ""
+                raise self._error(Unreachable, f"{url} gave {fault}{tries}. The next run goes on from here.") from None
+            policy.sleep(response.raw if response is not None else None)
+
+    def _send(self, method: str, url: str, params: object, body: object) -> t.Any:
+        # No redirects: requests would carry our own headers, such as Api-Key, to wherever they point.
+        return self._session.request(
+            method,
+            url,
+            params=params,
+            data=None if body is None else orjson.dumps(body),
+            headers={"Accept": "application/json", "Content-Type": "application/json", **self._headers()},
+            timeout=self._timeout,
+            verify=self._verify,
+            allow_redirects=False,
+            stream=True,
+        )
+
+    @staticmethod
+    def _read(response: t.Any) -> bytes:
+        chunks, size = [], 0
+        for chunk in response.iter_content(65536):
+            size += len(chunk)
+            if size > MAX_BODY:
+                response.close()
+                raise AnswerError(
+                    f"{response.url.partition('?')[0]} sent more than {MAX_BODY >> 20} MiB in one answer; ask for smaller pages."
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    @staticmethod
+    def _excerpt(content: bytes) -> str:
+        """What a person can use of an error body: the title of an HTML page, or the first 200 characters, printable only."""
+        text = content[:20000].decode("utf-8", "replace")
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        words = "".join(c if c.isprintable() else " " for c in (title.group(1) if title else text)).split()
+        return " ".join(words)[:200] or "an empty body"
+
+    def _error(self, kind: type, message: str, **details: object) -> Exception:
+        return kind(redact(message, self._secrets()), **details)
