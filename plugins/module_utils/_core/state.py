@@ -113,7 +113,10 @@ def lock(path: str) -> t.Iterator[None]:
     The kernel drops the lock when the process ends, however it ends: there is no stale lock to clean up.
     """
     ensure_folder(os.path.dirname(path))
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    except OSError as exc:
+        raise StateError(f"The lock {path} cannot be opened: {exc.strerror}.") from exc
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,8 +125,9 @@ def lock(path: str) -> t.Iterator[None]:
             raise Locked(
                 f"Another run is at work (process {holder} holds {path}); this one leaves at once.", holder=holder
             ) from exc
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # who holds it is a courtesy, which a full disk may refuse
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

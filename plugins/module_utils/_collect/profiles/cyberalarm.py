@@ -19,6 +19,14 @@ PROFILE = {
     "envelope": {"error": "error"},
     "paging": {"cap": 10_000},
     "retry": {"statuses": [429, 500, 502, 503, 504], "max": 3},
+    # Who has a subscription; nobody else's records are collected.
+    "subscriptions": {
+        "path": "/api/v1/companies",
+        "envelope": {"items": ["data"]},
+        "id": "id",
+        "flag": "subscribed",
+        "assumed": True,
+    },
     "sets": {
         "logs": {
             "index": "alarm",
@@ -38,6 +46,7 @@ PROFILE = {
             "id": "id",
             "time": "timestamp",
             "tenant": TENANT,
+            "only": {"level": [1, 2, 3]},
             "drop": ["_links"],
             "constants": {"event.kind": "alert", "event.category": ["intrusion_detection"], "event.type": ["info"]},
             "ecs": {

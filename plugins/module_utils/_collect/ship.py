@@ -1,0 +1,71 @@
+# Copyright (c) Netcure and contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# PRIVATE to this collection: it may change in any release, do not import it from elsewhere.
+"""From the journal to Elasticsearch. The journal's bytes are the bulk bytes: nothing is read or written twice."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .._core.clock import Clock, format_time
+from .._core.elastic import Elastic, split_operations
+from .._core.errors import AnswerError, AuthError, Unreachable
+from .._core.libraries import orjson
+from .journal import Batch, DeadLetter, Journal, Reach, nowhere
+
+
+@dataclasses.dataclass
+class Shipped:
+    """Operations by what became of them: written, already there, impossible."""
+
+    indexed: int = 0
+    already: int = 0
+    refused: int = 0
+
+
+def ship(journal: Journal, elastic: Elastic, clock: Clock, reach: Reach = nowhere) -> Shipped:
+    """Send what is not acknowledged yet, oldest first, and mark it.
+
+    Sending twice is harmless (``create`` and external versions), so a crash anywhere in here costs nothing. Raises
+    Unreachable or AuthError and leaves the rest for the next run.
+    """
+    total = Shipped()
+    for batch in journal.batches():
+        reach("before_bulk")
+        outcome = elastic.bulk(batch.payload)
+        reach("bulk_ok_reply_lost")
+        refused = _refused(batch, outcome.statuses, outcome.reasons, clock)
+        journal.mark_shipped(batch, refused)
+        total.refused += len(refused)
+        total.indexed += sum(status in (200, 201) for status in outcome.statuses)
+        total.already += sum(status == 409 for status in outcome.statuses)
+    return total
+
+
+def _refused(batch: Batch, statuses: list[int], reasons: dict[int, str], clock: Clock) -> list[DeadLetter]:
+    """Dead letters for the operations that can never succeed (400). Any other refusal stops the shipping."""
+    refused, operations = [], None
+    for position, status in enumerate(statuses):
+        if status in (200, 201, 409):
+            continue
+        reason = reasons.get(position, f"status {status}")
+        if status in (401, 403):
+            raise AuthError(
+                f"Elasticsearch does not let this identity write: {reason}. It needs create_index and index on soc-*."
+            )
+        if status == 404:
+            raise AnswerError(
+                f"Elasticsearch has no place for a document: {reason}. Deploy the index templates with site.yml."
+            )
+        if status != 400:
+            raise Unreachable(
+                f"Elasticsearch did not take a document (status {status}): {reason}. The next run sends it again."
+            )
+        operations = operations or split_operations(batch.payload)
+        action, source = operations[position].splitlines()
+        target = next(iter(orjson.loads(action).values()))
+        data_set = orjson.loads(source)["soc"]["set"]
+        refused.append(DeadLetter(target["_id"], data_set, f"Elasticsearch: {reason}", format_time(clock()), source))
+    return refused
