@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 import time
@@ -17,6 +18,7 @@ from .libraries import elasticsearch, need, orjson
 from .secrets import redact, secret_option
 
 BULK_TRIES = 8
+KEEP_ALIVE = "2m"
 OVERLOADED = (429, 502, 503, 504)
 # What the bulk API has to say about each line and no more: a tenth of the full answer.
 BULK_FILTER = "errors,items.*.status,items.*.error.type,items.*.error.reason"
@@ -102,34 +104,24 @@ class Elastic:
             f"Elasticsearch did not take {len(pending or [])} operations after {BULK_TRIES} tries: {reason}. The next run sends them again."
         )
 
+    @contextlib.contextmanager
+    def point_in_time(self, index: str) -> t.Iterator[PointInTime]:
+        """The documents of ``index`` (a pattern; what is missing is empty) as they are now, whatever is written meanwhile."""
+        self.call("indices.refresh", index=index, ignore_unavailable=True)
+        view = PointInTime(
+            self, self.call("open_point_in_time", index=index, keep_alive=KEEP_ALIVE, ignore_unavailable=True)["id"]
+        )
+        try:
+            yield view
+        finally:
+            self.call("close_point_in_time", id=view.id)
+
     def hits(
         self, index: str, *, query: dict, sort: list[dict], page: int = 1000, **search: object
     ) -> t.Iterator[dict]:
-        """Every hit of ``query`` in ``index``, in the order of ``sort``, from one point in time.
-
-        The sort must end in a unique key (``soc.id``). Missing indices are empty. Stop iterating to stop reading.
-        """
-        pit = self.call("open_point_in_time", index=index, keep_alive="2m", ignore_unavailable=True)["id"]
-        after = None
-        try:
-            while True:
-                answer = self.call(
-                    "search",
-                    pit={"id": pit, "keep_alive": "2m"},
-                    query=query,
-                    sort=sort,
-                    size=page,
-                    track_total_hits=False,
-                    **({"search_after": after} if after else {}),
-                    **search,
-                )
-                pit = answer["pit_id"]
-                yield from answer["hits"]["hits"]
-                if len(answer["hits"]["hits"]) < page:
-                    return
-                after = answer["hits"]["hits"][-1]["sort"]
-        finally:
-            self.call("close_point_in_time", id=pit)
+        """Every hit of ``query`` in ``index`` in the order of ``sort``, from one point in time. See PointInTime.hits."""
+        with self.point_in_time(index) as view:
+            yield from view.hits(query=query, sort=sort, page=page, **search)
 
     def _api_error(self, exc: t.Any) -> Exception:
         status = exc.status_code
@@ -148,6 +140,34 @@ class Elastic:
         return Unreachable(
             f"Elasticsearch cannot be reached: {reason}. Check elasticsearch_url and elasticsearch_ca_path, and that it runs."
         )
+
+
+class PointInTime:
+    """A frozen view of some indices."""
+
+    def __init__(self, elastic: Elastic, identity: str) -> None:
+        self._elastic, self.id = elastic, identity
+
+    def _search(self, **search: object) -> t.Any:
+        answer = self._elastic.call("search", pit={"id": self.id, "keep_alive": KEEP_ALIVE}, **search)
+        self.id = answer["pit_id"]
+        return answer
+
+    def count(self, query: dict) -> int:
+        """How many documents match, exactly."""
+        return self._search(query=query, size=0, track_total_hits=True)["hits"]["total"]["value"]
+
+    def hits(self, *, query: dict, sort: list[dict], page: int = 1000, **search: object) -> t.Iterator[dict]:
+        """Every hit in the order of ``sort``, read in pages. The sort must end in a unique key (``soc.id``)."""
+        after: dict = {}
+        while True:
+            found = self._search(query=query, sort=sort, size=page, track_total_hits=False, **after, **search)["hits"][
+                "hits"
+            ]
+            yield from found
+            if len(found) < page:
+                return
+            after = {"search_after": found[-1]["sort"]}
 
 
 def split_operations(payload: bytes) -> list[bytes]:

@@ -12,7 +12,6 @@ import csv
 import dataclasses
 import hashlib
 import io
-import os
 import re
 import typing as t
 
@@ -132,16 +131,14 @@ def _headers(layout: Layout, columns: dict[str, str]) -> dict[str, tuple[str, ..
 
 def _load(path: str, max_bytes: int) -> bytes:
     try:
-        if os.path.getsize(path) > max_bytes:
-            raise InputError(
-                f"{path} is larger than {max_bytes} bytes. Export less at a time, or raise limits.max_bytes."
-            )
         with open(path, "rb") as handle:
             raw = handle.read(max_bytes + 1)
     except OSError as exc:
         raise InputError(
             f"{path} cannot be read: {exc.strerror}. Check the path and that the user of this task may read it."
         ) from exc
+    if len(raw) > max_bytes:
+        raise InputError(f"{path} is larger than {max_bytes} bytes. Export less at a time, or raise limits.max_bytes.")
     if not raw.strip():
         raise InputError(f"{path} is empty, not even a header. Export it again: an interrupted export looks like this.")
     return raw

@@ -182,7 +182,7 @@ def build(findings: Sheet, mapping: Sheet, company: str | None, scan_date: date)
         platforms=platforms,
         bars=_bars(platforms),
         fix_first=tuple(
-            sorted((f for f in listed if f.severity != "info"), key=lambda f: (*_urgency(f)[:2], -len(f.assets), f.id))
+            sorted((f for f in listed if f.severity != "info"), key=lambda f: (*_urgency(f), -len(f.assets), f.id))
         )[:FIX_FIRST],
         unmapped=tuple(sorted({o.scan_object for one in listed for o in one.occurrences if not o.platform})),
         sources=tuple(Source(os.path.basename(s.path), s.sha256, len(s.rows)) for s in (findings, mapping)),
@@ -321,7 +321,9 @@ def _occurrence(path: str, row: Row, scope: _Mapping, warnings: list[str]) -> Oc
         platform=platform,
         probe=probe,
         severity=severity,
-        cvss=cvss if cvss is not None else (parse_score(row["risk"]) if re.search("[.,]", row["risk"]) else None),
+        cvss=cvss
+        if cvss is not None
+        else (parse_score(row["risk"]) if re.search("[.,]|^[5-9]$|^10$", row["risk"]) else None),
         port=row["port"],
         protocol=row["protocol"].lower(),
         scanner=_squeeze(row["scanner"]),
@@ -347,7 +349,13 @@ def _finding(pairs: list[tuple[Row, Occurrence]]) -> Finding:
     occurrences = tuple(
         sorted(
             (occurrence for _row, occurrence in pairs),
-            key=lambda o: (_natural(o.asset), _natural(o.port), o.protocol, o.scan_object, dataclasses.astuple(o)[4:]),
+            key=lambda o: (
+                _natural(o.asset),
+                _natural(o.port),
+                o.protocol,
+                o.scan_object,
+                [str(value) for value in dataclasses.astuple(o)],
+            ),
         )
     )
     title = min(_squeeze(row["issue_title"]) for row, _occurrence in pairs)
@@ -402,7 +410,7 @@ def _platforms(findings: tuple[Finding, ...], scope: _Mapping | None) -> tuple[P
     by_id = {finding.id: finding for finding in findings}
     platforms = []
     for name, found in here.items():
-        mine = tuple(by_id[one] for one in sorted(found))
+        mine = tuple(by_id[one] for one in found)
         occurrences = [o for group in found.values() for o in group]
         known = {asset for asset, platform in scope.assets.items() if platform == name} if scope else set()
         platforms.append(

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import typing as t
 
 from .._core.argspec import ArgumentSpec, common, elasticsearch
-from .._core.clock import Clock, format_time
+from .._core.clock import Clock, format_time, parse_time
 from .._core.elastic import Elastic, connect
 from .._core.errors import SocError
 from .._core.libraries import orjson
@@ -22,6 +23,7 @@ from .archive import Archive
 from .plan import IndexPlan, Plan, Rule, Victim, check_limits, excess, rules_of
 
 BATCH = 1000
+PAGE = 10_000
 # Oldest first. The id makes the order total, however many documents share a time.
 ORDER = [{"@timestamp": "asc"}, {"soc.id": "asc"}]
 ALL = {"match_all": {}}
@@ -74,13 +76,106 @@ def _counts(elastic: Elastic, pattern: str) -> dict[str, int]:
 
 def _plan_index(elastic: Elastic, index: str, keep: int) -> IndexPlan:
     """The oldest documents beyond ``keep``. Count and order come from one point in time, so ties cannot blur the number."""
-    count, victims = 0, []
-    hits = elastic.hits(
-        index, query=ALL, sort=ORDER, page=10_000, source=False, seq_no_primary_term=True, track_total_hits=True
-    )
-    for hit in hits:
-        count = count or hits.total
-        if len(victims) >= count - keep:
-            break
-        victims.append(Victim(hit["_id"], hit["fields"]["@timestamp"][0], hit["_seq_no"], hit["_primary_term"]))
-    return IndexPlan(index, count, keep, tuple(victims))
+    with elastic.point_in_time(index) as view:
+        count = view.count(ALL)
+        excess_number = max(count - keep, 0)
+        oldest = view.hits(
+            query=ALL, sort=ORDER, page=min(max(excess_number, 1), PAGE), source=False, seq_no_primary_term=True
+        )
+        victims = tuple(
+            Victim(hit["_id"], format_time(parse_time(hit["sort"][0])), hit["_seq_no"], hit["_primary_term"])
+            for hit in itertools.islice(oldest, excess_number)
+        )
+    return IndexPlan(index, count, keep, victims)
+
+
+def carry_out(
+    entry: IndexPlan, plan_hash: str, elastic: Elastic, archive_dir: str, clock: Clock, reach: Reach = nowhere
+) -> dict:
+    """Archive the victims of one index, verify the archive, and delete them. Returns what was done.
+
+    A document that changed since the plan, or while it was archived, stays: the next run sees its new version.
+    """
+    stamp = clock().strftime("%Y%m%dT%H%M%SZ")
+    archive = Archive(os.path.join(archive_dir, "pruned", entry.index), f"{stamp}-{plan_hash[:12]}")
+    archived: list[Victim] = []
+    for start in range(0, len(entry.victims), BATCH):
+        planned = {victim.id: victim for victim in entry.victims[start : start + BATCH]}
+        found = elastic.call("mget", index=entry.index, ids=list(planned))["docs"]
+        same = [hit for hit in found if hit.get("found") and _is_version(hit, planned[hit["_id"]])]
+        archive.add(same)
+        archived += [planned[hit["_id"]] for hit in same]
+    reach("before_seal")
+    facts = {"index": entry.index, "plan": plan_hash, "time": format_time(clock())}
+    manifest = archive.seal({**facts, "oldest": entry.victims[0].time, "newest": entry.victims[-1].time})
+    deleted = 0
+    for start in range(0, len(archived), BATCH):
+        reach("mid_trim")
+        lines = [_deletion(entry.index, victim) for victim in archived[start : start + BATCH]]
+        deleted += sum(status == 200 for status in elastic.bulk(b"".join(lines)).statuses)
+    return {
+        **entry.describe(),
+        "archived": manifest["documents"],
+        "deleted": deleted,
+        "changed_meanwhile": len(entry.victims) - deleted,
+        "archive": archive.path,
+        "sha256": manifest["sha256"],
+    }
+
+
+def _is_version(hit: dict, victim: Victim) -> bool:
+    return (hit["_seq_no"], hit["_primary_term"]) == (victim.seq_no, victim.primary_term)
+
+
+def _deletion(index: str, victim: Victim) -> bytes:
+    target = {"_index": index, "_id": victim.id, "if_seq_no": victim.seq_no, "if_primary_term": victim.primary_term}
+    return orjson.dumps({"delete": target}) + b"\n"
+
+
+def prune(run: Run, reach: Reach = nowhere) -> dict:
+    """The whole run of C(es_prune). What one index breaks does not stop the others."""
+    params = run.params
+    rules, elastic = rules_of(params["rules"]), connect(params)
+    with contextlib.ExitStack() as stack:
+        if not run.check_mode:
+            stack.enter_context(lock(os.path.join(params["state_dir"], "retention", "lock")))
+        plan = make_plan(elastic, rules)
+        check_limits(plan, params["max_deletions"])
+        done: list[dict] = []
+        failures: dict[str, SocError] = {}
+        if not run.check_mode:
+            for entry in plan.indices:
+                try:
+                    done.append(carry_out(entry, plan.hash, elastic, params["archive_dir"], run.clock, reach))
+                except SocError as exc:
+                    failures[entry.index] = exc
+        return _result(run, plan, done, failures)
+
+
+def _result(run: Run, plan: Plan, done: list[dict], failures: dict[str, SocError]) -> dict:
+    planned = [entry.describe() for entry in plan.indices]
+    deleted = sum(entry["deleted"] for entry in done)
+    result: dict = {
+        "changed": bool(plan.deletions if run.check_mode else deleted),
+        "plan_hash": plan.hash,
+        "plan": planned,
+        "planned": plan.deletions,
+        "archived": sum(entry["archived"] for entry in done),
+        "deleted": deleted,
+        "indices": done,
+        "diff": {
+            "before": {entry["index"]: f"{entry['count']} documents" for entry in planned},
+            "after": {
+                entry[
+                    "index"
+                ]: f"{entry['keep']} documents; {entry['delete']} go, from {entry['oldest']} to {entry['newest']}"
+                for entry in planned
+            },
+        },
+    }
+    if failures:
+        first = next(iter(failures.values()))
+        told = "; ".join(f"{index}: {exc.message}" for index, exc in failures.items())
+        details = {index: exc.as_dict() for index, exc in failures.items()}
+        result["failure"] = {"code": first.code, "message": told, "details": details}
+    return result
