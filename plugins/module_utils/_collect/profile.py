@@ -17,7 +17,7 @@ from .._core.errors import ConfigError
 KINDS = ("event", "state", "snapshot")
 PAGING_STYLES = ("page", "search_after")
 
-Path = tuple[str | int, ...]
+Path = tuple[t.Any, ...]  # keys of objects (str) and positions in lists (int)
 Paths = tuple[Path, ...]
 
 

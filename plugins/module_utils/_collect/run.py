@@ -16,10 +16,10 @@ from .._core.argspec import ArgumentSpec, common, elasticsearch
 from .._core.clock import Clock, format_time, parse_duration, parse_time
 from .._core.elastic import connect
 from .._core.errors import ConfigError, SocError
-from .._core.http import Http
 from .._core.ids import content_digest
 from .._core.libraries import need, orjson
 from .._core.module import Run
+from .._core.rest import Http
 from .._core.secrets import secret_option
 from .._core.state import FILE_MODE, ensure_folder, lock
 from .journal import Cursor, DeadLetter, Journal, Reach, nowhere, plan_page

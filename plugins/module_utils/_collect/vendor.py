@@ -14,7 +14,7 @@ from datetime import datetime
 
 from .._core.clock import format_time
 from .._core.errors import AnswerError
-from .._core.http import Http, Retries
+from .._core.rest import Http, Retries
 from .._core.secrets import read_secret
 from .profile import DataSet, Source, compile_paths, dig
 

@@ -16,6 +16,7 @@ import typing as t
 from .errors import AnswerError, AuthError, ConfigError, Unreachable
 from .libraries import elasticsearch, need, orjson
 from .secrets import redact, secret_option
+from .trust import authority
 
 BULK_TRIES = 8
 KEEP_ALIVE = "2m"
@@ -193,7 +194,7 @@ def connect(params: dict) -> Elastic:
     try:
         client = elasticsearch.Elasticsearch(
             url,
-            ca_certs=params["elasticsearch_ca_path"],
+            ca_certs=authority(params["elasticsearch_ca_path"], "elasticsearch_ca_path"),
             request_timeout=params["elasticsearch_timeout"],
             max_retries=2,
             retry_on_timeout=False,

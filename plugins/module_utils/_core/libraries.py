@@ -17,6 +17,8 @@ from ansible.module_utils.basic import missing_required_lib
 
 from .errors import LibraryMissing
 
+__all__ = ["elasticsearch", "need", "orjson", "requests", "yaml"]
+
 MISSING: dict[str, str] = {}
 
 try:

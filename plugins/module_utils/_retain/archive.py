@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import os
 import typing as t
+import zlib
 
 from .._core.errors import ArchiveError
 from .._core.libraries import orjson
@@ -81,7 +82,7 @@ class Archive:
                 )
             os.replace(self._partial, self.path)
             sync_folder(os.path.dirname(self.path))
-        except (OSError, EOFError, gzip.BadGzipFile) as exc:
+        except (OSError, EOFError, zlib.error) as exc:
             self.discard()
             raise ArchiveError(f"The archive {self.path} could not be verified: {exc}. Nothing was deleted.") from exc
         except ArchiveError:

@@ -84,11 +84,12 @@ def rules_of(entries: t.Iterable[dict]) -> tuple[Rule, ...]:
             raise ConfigError(
                 f"The rule for {entry['pattern']} keeps {entry['keep']} documents; it must keep at least 1."
             )
-        if "*" in entry["pattern"] and not entry["pattern"].replace("soc-", "", 1).strip("*.-_"):
+        pattern = check_index_pattern(entry["pattern"])
+        if "*" in pattern and "." not in pattern:
             raise ConfigError(
-                f"The pattern {entry['pattern']} would match everything; name a source or a set, such as soc-*.alarm-*."
+                f"The pattern {pattern} would also match the indices that the SOC keeps for itself. Collected ones have a dot: soc-*.*-*"
             )
-        rules.append(Rule(check_index_pattern(entry["pattern"]), entry["keep"]))
+        rules.append(Rule(pattern, entry["keep"]))
     if not rules:
         raise ConfigError("There is no rule, so there is nothing to prune; give at least one in rules.")
     return tuple(rules)

@@ -56,7 +56,8 @@ def argument_spec() -> ArgumentSpec:
 def make_plan(elastic: Elastic, rules: t.Sequence[Rule]) -> Plan:
     """Read what the indices hold and decide what goes. Changes nothing."""
     counts = _counts(elastic, ",".join(rule.pattern for rule in rules))
-    return Plan(tuple(_plan_index(elastic, index, keep) for index, _count, keep in excess(counts, rules)))
+    entries = (_plan_index(elastic, index, keep) for index, _count, keep in excess(counts, rules))
+    return Plan(tuple(entry for entry in entries if entry.victims))
 
 
 def _counts(elastic: Elastic, pattern: str) -> dict[str, int]:

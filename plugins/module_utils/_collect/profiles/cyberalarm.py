@@ -38,6 +38,7 @@ PROFILE = {
                 "style": "search_after",
                 "from": "from",
                 "send": "search_after",
+                "tenants": "company_ids",
                 "cursor": ["hits[-1].sort", "search_after"],
             },
             "envelope": {"items": ["hits", "hits.hits", "data"], "record": "_source"},

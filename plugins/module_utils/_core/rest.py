@@ -14,6 +14,7 @@ import typing as t
 from .errors import AnswerError, AuthError, ConfigError, Unreachable
 from .libraries import need, orjson, requests
 from .secrets import redact
+from .trust import authority
 
 try:
     import urllib3
@@ -50,7 +51,7 @@ class Http:
         """``renew`` is called once after a 401 and says whether there are new credentials to try."""
         need("requests", "orjson")
         self._headers, self._secrets, self._renew = headers, secrets, renew
-        self._verify = ca_path or True
+        self._verify = authority(ca_path, "ca_path") or True
         self._timeout, self._retries = timeout, retries
         self._session = requests.Session()
 
@@ -84,7 +85,7 @@ class Http:
                 if response.status_code == 401 and not renewed and self._renew():
                     renewed = True
                     continue
-                if response.ok and response.status_code not in self._retries.statuses:
+                if 200 <= response.status_code < 300:
                     return orjson.loads(content)
             except requests.exceptions.SSLError as exc:
                 raise self._error(

@@ -1,0 +1,76 @@
+# The product's two first commands are `make lab` and `make test`. Both set up what they need.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB ?= .lab
+N ?=
+SEED ?= 1
+
+# Ansible finds collections, and Python finds ansible_collections.netcure.soc, through a link in here.
+COLLECTIONS := $(CURDIR)/.cache/collections
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+export PYTHONPATH := $(COLLECTIONS):$(CURDIR)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export LC_ALL := C.UTF-8
+
+.PHONY: help lab lab-down test lint sanity unit integration crash bench build clean lock setup system
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+lab: setup ## Set up and run the whole SOC on this machine, with a real Elasticsearch
+	@python -m lab run --folder $(LAB)
+
+lab-down: ## Stop what `make lab` started
+	@if [ -x $(BIN)/python ]; then python -m lab down --folder $(LAB); fi
+
+test: setup ## Set up and run every test
+	@tests/run
+
+lint: setup ## Check style and documentation
+	@tests/run lint
+
+sanity: setup ## Run ansible-test sanity
+	@tests/run sanity
+
+unit: setup ## Run the unit tests
+	@tests/run unit
+
+integration: setup ## Run the modules through Ansible against the lab's services
+	@tests/run integration
+
+crash: setup ## Kill a collecting process at every named point (N= schedules, SEED=)
+	@python -m pytest -q tests/crash -p no:cacheprovider --crash-seed $(SEED) $(if $(N),--crash-schedules $(N))
+
+bench: setup ## Measure, one JSON line a figure
+	@python -m tests.benchmarks --folder $(LAB)
+
+build: setup ## Build the collection's artefact in dist/
+	@ansible-galaxy collection build --force --output-path dist .
+
+lock: setup ## Lock the versions of all Python libraries anew
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		requirements/runtime.in -o roles/runtime/files/requirements.txt
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		requirements/dev.in -o requirements/dev.txt
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		requirements/bootstrap.in -o requirements/bootstrap.txt
+
+clean: lab-down ## Remove everything that these commands made in this folder
+	@if [ -x $(BIN)/python ]; then python -m lab remove --folder $(LAB); fi
+	@rm -rf $(VENV) $(LAB) .cache .ansible .hypothesis dist tests/output
+
+setup: $(VENV)/.ready system
+
+$(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt
+	@requirements/setup $(PYTHON) $(VENV)
+
+system: $(VENV)/.ready
+	@requirements/system $(BIN)/bindep
+	@mkdir -p $(COLLECTIONS)/ansible_collections/netcure
+	@ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/netcure/soc

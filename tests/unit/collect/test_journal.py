@@ -1,0 +1,259 @@
+# Copyright (c) Netcure and contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.netcure.soc.plugins.module_utils._collect import journal as journal_module
+from ansible_collections.netcure.soc.plugins.module_utils._collect.journal import (
+    Cursor,
+    DeadLetter,
+    Journal,
+    Known,
+    plan_page,
+)
+from ansible_collections.netcure.soc.plugins.module_utils._core.errors import StateError
+
+
+class TestPlanPage:
+    """Known: k. Walk 5, stamp 100."""
+
+    def known(self, document: t.Any, **fields: t.Any) -> dict[str, Known]:
+        return {document.id: dataclasses.replace(Known(document.digest, 50, 4, True), **fields)}
+
+    def test_new_changed_unchanged(self, document: t.Callable) -> None:
+        old, other = document(), document(id="al-2")
+        plan = plan_page([old, other], self.known(old), 5, 100)
+        assert [(write.document.id, write.new, write.version) for write in plan.writes] == [(other.id, True, 100)]
+        assert (plan.unchanged, plan.fresh) == (1, 2)
+        plan = plan_page([document(reviewed=True)], self.known(old), 5, 100)
+        assert [(write.new, write.version) for write in plan.writes] == [(False, 100)]
+
+    def test_versions_grow_even_when_the_clock_goes_back(self, document: t.Callable) -> None:
+        plan = plan_page([document(reviewed=True)], self.known(document(), version=500), 5, 100)
+        assert plan.writes[0].version == 501
+
+    def test_an_event_is_never_written_again(self, document: t.Callable) -> None:
+        event = dataclasses.replace(document(reviewed=True), kind="event")
+        assert plan_page([event], self.known(document()), 5, 100).writes == ()
+
+    def test_what_had_vanished_and_is_back_is_written(self, document: t.Callable) -> None:
+        probe = document("probes")
+        assert plan_page([probe], self.known(probe, present=False), 5, 100).writes[0].new is False
+
+    def test_repeated_in_one_page_the_last_content_counts(self, document: t.Callable) -> None:
+        plan = plan_page([document(), document(), document(reviewed=True)], {}, 5, 100)
+        assert [write.document.source["soc"]["reviewed"] for write in plan.writes] == [True]
+        assert (plan.writes[0].new, plan.fresh, plan.unchanged) == (True, 1, 1)
+
+    def test_a_page_that_this_walk_has_seen_brings_nothing_fresh(self, document: t.Callable) -> None:
+        assert plan_page([document()], self.known(document(), walk=5), 5, 100).fresh == 0
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the product catches it."""
+
+
+def die_at(point: str) -> t.Callable[[str], None]:
+    def reach(name: str) -> None:
+        if name == point:
+            raise Killed
+
+    return reach
+
+
+def write(journal: Journal, *documents: t.Any, dead: t.Sequence[DeadLetter] = (), stamp: int = 100) -> int:
+    walk = journal.begin_walk("logs")
+    plan = plan_page(documents, journal.known([document.id for document in documents]), walk, stamp)
+    last = max((document.time, document.vendor_id) for document in documents)
+    journal.write_page("logs", walk, plan, dead, Cursor(*last))
+    return len(plan.writes)
+
+
+def shipped(journal: Journal) -> list[dict]:
+    """The sources of all documents that wait to be shipped, in order."""
+    lines = b"".join(batch.payload for batch in journal.batches()).splitlines()
+    return [json.loads(line) for line in lines[1::2]]
+
+
+class TestJournal:
+    def test_what_was_written_comes_back(self, tmp_path: Path, document: t.Callable) -> None:
+        documents = [document(id=f"al-{number}") for number in range(5)]
+        with Journal(str(tmp_path)) as journal:
+            assert write(journal, *documents) == 5
+        with Journal(str(tmp_path)) as journal:
+            assert write(journal, *documents) == 0
+            assert shipped(journal) == [made.source for made in documents]
+            assert journal.cursor("logs") == Cursor("2026-11-20T09:14:03.000Z", "al-4")
+            assert journal.waiting() == 5
+
+    def test_files_are_not_for_everybody(self, tmp_path: Path, document: t.Callable) -> None:
+        old = os.umask(0)
+        try:
+            with Journal(str(tmp_path / "j")) as journal:
+                write(journal, document())
+                modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "j").rglob("*")}
+        finally:
+            os.umask(old)
+        assert len(modes) >= 3
+        assert not [path for path, mode in modes.items() if mode & 0o007]
+
+    @pytest.mark.parametrize("point", ["before_append", "before_fsync", "after_fsync", "before_commit"])
+    def test_a_page_that_was_not_committed_never_was(self, tmp_path: Path, document: t.Callable, point: str) -> None:
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document())
+        with Journal(str(tmp_path), reach=die_at(point)) as journal, pytest.raises(Killed):
+            write(journal, document(id="al-2"))
+        with Journal(str(tmp_path)) as journal:
+            assert [body["event"]["id"] for body in shipped(journal)] == ["al-1"]
+            assert journal.cursor("logs").tie == "al-1"
+            write(journal, document(id="al-3"))
+            assert [body["event"]["id"] for body in shipped(journal)] == ["al-1", "al-3"]
+
+    def test_a_page_that_was_committed_stays(self, tmp_path: Path, document: t.Callable) -> None:
+        with Journal(str(tmp_path), reach=die_at("after_commit")) as journal, pytest.raises(Killed):
+            write(journal, document())
+        with Journal(str(tmp_path)) as journal:
+            assert len(shipped(journal)) == 1
+            assert write(journal, document()) == 0
+
+    def test_a_torn_last_line_is_cut_off(self, tmp_path: Path, document: t.Callable) -> None:
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document())
+        segment = tmp_path / "segments/00000001.ndjson"
+        with segment.open("ab") as handle:
+            handle.write(b'{"index":{"_ind')
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document(id="al-2"))
+            assert [body["event"]["id"] for body in shipped(journal)] == ["al-1", "al-2"]
+        assert segment.read_bytes().count(b"\n") == 4
+
+    def test_a_segment_that_lost_bytes_is_told(self, tmp_path: Path, document: t.Callable) -> None:
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document())
+        os.truncate(tmp_path / "segments/00000001.ndjson", 10)
+        with Journal(str(tmp_path)) as journal:
+            with pytest.raises(StateError, match="damaged"):
+                write(journal, document(id="al-2"))
+            with pytest.raises(StateError, match="damaged"):
+                list(journal.batches())
+
+    def test_a_full_disk_is_told_and_nothing_is_lost(
+        self, tmp_path: Path, document: t.Callable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document())
+            real = os.write
+
+            def full(descriptor: int, data: t.Any) -> int:
+                real(descriptor, bytes(data[:10]))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "write", full)
+                with pytest.raises(StateError, match="No space left on device. Nothing was lost"):
+                    write(journal, document(id="al-2"))
+            write(journal, document(id="al-2"))
+            assert [body["event"]["id"] for body in shipped(journal)] == ["al-1", "al-2"]
+
+    def test_a_short_write_is_completed(
+        self, tmp_path: Path, document: t.Callable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = os.write
+        with Journal(str(tmp_path)) as journal:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data[:100])))
+                write(journal, document())
+            assert len(shipped(journal)) == 1
+
+    def test_segments_rotate(self, tmp_path: Path, document: t.Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(journal_module, "SEGMENT_SIZE", 1500)
+        for number in range(6):
+            with Journal(str(tmp_path)) as journal:
+                write(journal, document(id=f"al-{number}"))
+        assert len(list((tmp_path / "segments").iterdir())) > 1
+        with Journal(str(tmp_path)) as journal:
+            assert [body["event"]["id"] for body in shipped(journal)] == [f"al-{number}" for number in range(6)]
+
+    def test_only_what_was_acknowledged_is_not_sent_again(
+        self, tmp_path: Path, document: t.Callable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(journal_module, "SHIP_SIZE", 1500)
+        with Journal(str(tmp_path)) as journal:
+            for number in range(6):
+                write(journal, document(id=f"al-{number}"))
+            first = next(journal.batches())
+            journal.mark_shipped(first, [])
+            assert first.last < 6
+            assert len(shipped(journal)) == 6 - first.last
+            for batch in journal.batches():
+                journal.mark_shipped(batch, [])
+            assert journal.waiting() == 0
+            assert write(journal, document(id="al-1")) == 0
+
+    def test_the_cursor_only_moves_forwards(self, tmp_path: Path, document: t.Callable) -> None:
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document(id="b"))
+            write(journal, document(id="a"))
+            assert journal.cursor("logs").tie == "b"
+            write(journal, document(id="a", timestamp="2026-11-20T09:14:03.001Z"))
+            assert journal.cursor("logs").tie == "a"
+
+    def test_dead_letters_are_kept_once(self, tmp_path: Path, document: t.Callable) -> None:
+        letter = DeadLetter("1", "logs", "it has no id", "2026-11-20T12:00:00.000Z", b"{}")
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document(), dead=[letter])
+            write(journal, document(), dead=[letter])
+            assert journal.dead_letters() == 1
+
+    def test_a_company_keeps_its_name_in_indices(self, tmp_path: Path) -> None:
+        with Journal(str(tmp_path)) as journal:
+            assert journal.slug_of("c1", "Acme NV") == "acme-nv"
+            assert journal.slug_of("c1", "Acme Group") == "acme-nv"
+            other = journal.slug_of("c2", "ACME nv.")
+            assert other.startswith("acme-nv-")
+            assert journal.slug_of("c3", "***")
+        with Journal(str(tmp_path)) as journal:
+            assert journal.slug_of("c2", "renamed") == other
+
+    def test_a_rehearsal_leaves_no_trace(self, tmp_path: Path, document: t.Callable) -> None:
+        folder = tmp_path / "none"
+        with Journal(str(folder), rehearsal=True) as journal:
+            assert write(journal, document()) == 1
+        assert not folder.exists()
+        with Journal(str(folder)) as journal:
+            write(journal, document())
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        with Journal(str(folder), rehearsal=True) as journal:
+            assert write(journal, document(), document(id="al-2")) == 1
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path in before} == before
+
+    def test_what_vanished_is_marked_with_its_last_content(
+        self, tmp_path: Path, document: t.Callable, now: t.Any
+    ) -> None:
+        with Journal(str(tmp_path)) as journal:
+            walk = journal.begin_walk("probes")
+            probes = [document("probes", id=f"p{number}") for number in range(3)]
+            journal.write_page("probes", walk, plan_page(probes, {}, walk, 100), [], None)
+            walk = journal.begin_walk("probes")
+            left = probes[:1]
+            journal.write_page("probes", walk, plan_page(left, journal.known([left[0].id]), walk, 200), [], None)
+            gone = journal.vanished("probes", walk)
+            assert sorted(entry[1].vendor_id for entry in gone) == ["p1", "p2"]
+            journal.write_vanished("probes", walk, gone, now, "2026-11-20T12:00:00.000Z")
+            assert journal.vanished("probes", walk) == []
+            last = shipped(journal)[-2:]
+            assert {(body["event"]["id"], body["soc"]["present"], body["soc"]["vanished"]) for body in last} == {
+                ("p1", False, "2026-11-20T12:00:00.000Z"),
+                ("p2", False, "2026-11-20T12:00:00.000Z"),
+            }
+            assert journal.known([probes[1].id])[probes[1].id].present is False

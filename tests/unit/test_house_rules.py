@@ -1,0 +1,100 @@
+# Copyright (c) Netcure and contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of docs/architecture.md that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+UTILS = ROOT / "plugins/module_utils"
+MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
+PACKAGE = "ansible_collections.netcure.soc.plugins.module_utils."
+MAX_MODULE_LINES = 60
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms of module_utils that the file imports, by relative or absolute name."""
+    rooms = set()
+    here = path.relative_to(UTILS).parts if path.is_relative_to(UTILS) else ()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = here[: len(here) - node.level]
+            names = [PACKAGE + ".".join([*base, node.module or alias.name]) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        rooms |= {name.removeprefix(PACKAGE).split(".")[0] for name in names if name.startswith(PACKAGE)}
+    return rooms
+
+
+@pytest.mark.parametrize("path", sorted(UTILS.rglob("*.py")), ids=lambda path: str(path.relative_to(UTILS)))
+def test_a_room_imports_only_itself_and_the_core(path: Path) -> None:
+    room = path.relative_to(UTILS).parts[0]
+    assert rooms_imported(path) <= ({"_core"} if room == "_core" else {"_core", room})
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_imports_one_room_beside_the_core(path: Path) -> None:
+    assert len(rooms_imported(path) - {"_core"}) == 1
+
+
+def test_the_import_rule_sees_every_way_to_import(tmp_path: Path) -> None:
+    for source in (f"from {PACKAGE}_retain.plan import Plan", f"import {PACKAGE}_retain.plan"):
+        file = tmp_path / "module.py"
+        file.write_text(source)
+        assert rooms_imported(file) == {"_retain"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_file_holds_no_logic(path: Path) -> None:
+    source = path.read_text("utf-8")
+    documented: set[int] = set()
+    for node in ast.parse(source).body:
+        names = [target.id for target in getattr(node, "targets", []) if isinstance(target, ast.Name)]
+        if {"DOCUMENTATION", "EXAMPLES", "RETURN"} & set(names):
+            documented |= set(range(node.lineno, node.end_lineno + 1))
+    ignored = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    code: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in ignored:
+            code |= set(range(token.start[0], token.end[0] + 1))
+    assert len(code - documented) <= MAX_MODULE_LINES
+
+
+def test_every_module_is_in_the_action_group() -> None:
+    groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text("utf-8"))["action_groups"]
+    assert groups["soc"] == [path.stem for path in MODULES]
+    speaking = [path.stem for path in MODULES if "netcure.soc.elasticsearch\n" in path.read_text("utf-8")]
+    assert groups["elasticsearch"] == speaking
+
+
+@pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda path: path.name)
+def test_argument_specs_of_roles_equal_their_defaults(role: Path) -> None:
+    options = yaml.safe_load((role / "meta/argument_specs.yml").read_text("utf-8"))["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text("utf-8"))
+    assert {name: entry["default"] for name, entry in options.items() if "default" in entry} == defaults
+    assert all(entry.get("required") for name, entry in options.items() if name not in defaults)
+
+
+def test_no_secret_has_a_default() -> None:
+    for role in (ROOT / "roles").iterdir():
+        defaults = yaml.safe_load((role / "defaults/main.yml").read_text("utf-8"))
+        assert not [name for name in defaults if any(word in name for word in ("password", "secret", "token", "key"))]
+
+
+def test_the_execution_environment_needs_what_the_runtime_needs() -> None:
+    def requirements(path: str) -> list[str]:
+        return [line for line in (ROOT / path).read_text("utf-8").splitlines() if line and not line.startswith("#")]
+
+    assert requirements("meta/ee-requirements.txt") == requirements("requirements/runtime.in")
