@@ -21,7 +21,7 @@ description:
   - What was decided, and why, is kept in C(escalation/ledger.sqlite) below O(state_dir). A call is noted there before it is
     mailed, and noted as sent once the mail server accepted it. What did not go out is sent again by the next run, under the
     same C(Message-ID).
-  - Refresh the alarms just before, as the playbook P(netcure.soc.escalate#playbook) does, and run this often, such as
+  - Refresh the alarms just before, as the playbook C(netcure.soc.escalate) does, and run this often, such as
     every minute.
 version_added: 0.1.0
 author:

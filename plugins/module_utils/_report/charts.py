@@ -17,7 +17,7 @@ from html import escape
 
 # White text on each of them has a contrast of at least 4.5 (WCAG 2.2, success criterion 1.4.3).
 COLOURS = {"critical": "#7a0c2e", "high": "#c8321f", "medium": "#a85f00", "low": "#2a6f9e", "info": "#5f6c7b"}
-INK, MUTED, GRID, EMPTY = "#1c2733", "#5f6c7b", "#dde3ea", "#dde3ea"
+INK, MUTED, GRID, EMPTY, ON = "#1c2733", "#5f6c7b", "#dde3ea", "#dde3ea", "#ffffff"
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 # Inter at 12 units: a character is 6.4 wide on average, a wide one 7.4 (measured on lower case and digits).
 CHARACTER = 6.6
@@ -85,16 +85,18 @@ def donut(slices: t.Sequence[Slice], *, title: str, caption: str) -> str:
         )
     else:
         angle = -math.pi / 2
+        segments = []
         for (severity, label, count), share in zip(slices, shares([one[2] for one in slices], 0.012)):
             if not count:
                 continue
             end = angle + share * 2 * math.pi
-            body.append(
+            segments.append(
                 f'<path d="{_arc(middle, radius + width / 2, radius - width / 2, angle, end)}" fill="{COLOURS[severity]}" '
                 f'stroke="#ffffff" stroke-width="1.5" class="seg s-{severity}" data-s="{severity}">'
                 f"<title>{escape(label)}: {count}</title></path>"
             )
             angle = end
+        body += reversed(segments)
     body.append(_text(middle, middle + 6, str(total), size=38, weight=700, fill=INK, css="t-ink", anchor="middle"))
     body.append(_text(middle, middle + 26, caption, size=12, fill=MUTED, css="t-muted", anchor="middle"))
     return _svg("donut", size, size, title, describe(slices), body)
@@ -144,29 +146,23 @@ def stacked_bars(bars: t.Sequence[tuple[str, t.Sequence[Slice]]], *, title: str,
         body.append(f"<g><title>{escape(full_name)}: {escape(describe(slices))}</title>")
         body.append(_text(left - 9, y + 14.5, name, size=12, fill=INK, css="t-ink", anchor="end"))
         x = left
+        segments = []
         lengths = [share * total * scale for share in shares([one[2] for one in slices], _minimum(total * scale))]
         for (severity, label, count), length in zip(slices, lengths):
             if not count:
                 continue
-            body.append(
+            segments.append(
                 f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(length)}" height="{_n(thick)}" fill="{COLOURS[severity]}" '
                 f'stroke="#ffffff" stroke-width="1" class="seg s-{severity}" data-s="{severity}">'
                 f"<title>{escape(label)}: {count}</title></rect>"
             )
             if length > 20:
-                body.append(
-                    _text(
-                        x + length / 2,
-                        y + 14,
-                        str(count),
-                        size=10.5,
-                        weight=600,
-                        fill="#ffffff",
-                        css="t-on",
-                        anchor="middle",
-                    )
+                segments[-1] += _text(
+                    x + length / 2, y + 14, str(count), size=10.5, weight=600, fill=ON, css="t-on", anchor="middle"
                 )
             x += length
+        # The worst comes last, so that its outline lies on top: on a dark page only that outline shows it.
+        body += reversed(segments)
         body.append(_text(x + 6, y + 14.5, str(total), size=12, weight=700, fill=INK, css="t-ink"))
         body.append("</g>")
     description = "; ".join(f"{name}: {describe(slices)}" for name, slices in bars)

@@ -1,0 +1,107 @@
+# Copyright (c) Netcure and contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the lab's figures are what the simulators know to be true. Pure: facts in, checks out."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import typing as t
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Everything that was seen after a run. ``indexed`` and ``archived`` hold (index, vendor id) of each document."""
+
+    steps: list[dict]
+    truth: dict
+    world: dict
+    indexed: list[tuple[str, str]]
+    archived: list[tuple[str, str]]
+    mails: list[str]  # Message-IDs of the calls in VocalNotify's mailbox
+    export_rows: set[tuple[str, ...]]
+    keep: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One figure: what the simulators know, and what the SOC has."""
+
+    name: str
+    true: t.Any
+    seen: t.Any
+
+    @property
+    def ok(self) -> bool:
+        return self.true == self.seen
+
+
+def results(step: dict, module: str) -> list[dict]:
+    """What a module returned in a step, once for each time that it ran."""
+    return [result for result in step["results"] if result["module"].endswith(module)]
+
+
+def tally(steps: t.Iterable[dict], name: str) -> int:
+    """The sum of a figure over all data sets that the fetch modules collected in ``steps``."""
+    return sum(entry[name] for step in steps for result in results(step, "_fetch") for entry in result["sets"].values())
+
+
+def total(truth: dict) -> int:
+    """How many documents a complete collector has."""
+    return sum(company["count"] for sets in truth["sources"].values() for entry in sets.values() for company in entry.values())
+
+
+def true_documents(truth: dict) -> set[tuple[str, str]]:
+    """(index, vendor id) of every document that a complete collector has."""
+    return {
+        (company["index"], identity)
+        for sets in truth["sources"].values()
+        for entry in sets.values()
+        for company in entry.values()
+        for identity in company["ids"]
+    }
+
+
+def duplicates(facts: Facts) -> int:
+    """Documents that are there more than once, in the indices and the archive together."""
+    counts = collections.Counter(facts.indexed + facts.archived)
+    return sum(count - 1 for count in counts.values())
+
+
+def true_calls(world: dict) -> list[tuple[str, int]]:
+    """(company's slug, level) of the incidents that no analyst has looked at."""
+    reviewed = {identity.split("-")[1] for identity in world["reviews"] if identity.startswith("al-x")}
+    incidents = enumerate(world["incidents"])
+    return sorted((entry["company"], entry["level"]) for number, entry in incidents if f"x{number:03d}" not in reviewed)
+
+
+def checks(facts: Facts, slugs: dict[str, str]) -> list[Check]:
+    """All figures of a run, side by side. ``slugs`` gives the slug of each company's name."""
+    found, truth_before, truth = [], 0, 0
+    for step in facts.steps:
+        if step["truth"]:
+            truth = total(step["truth"])
+        elif results(step, "_fetch"):
+            found.append(Check(f"{step['name']}: new documents", truth - truth_before, tally([step], "new")))
+            truth_before = truth
+    present, archived = set(facts.indexed), set(facts.archived)
+    calls = [call for step in facts.steps for result in results(step, "escalate") for call in result["calls"]]
+    pruned = [result for step in facts.steps for result in results(step, "es_prune")]
+    counts = collections.Counter(index for index, _identity in true_documents(facts.truth) if ".alarm-" in index)
+    excess = sum(max(0, count - facts.keep) for count in counts.values())
+    reports = [result for step in facts.steps for result in results(step, "render_report")]
+    return [
+        *found,
+        Check("documents collected", total(facts.truth), tally(facts.steps, "new")),
+        Check("documents indexed or archived", len(true_documents(facts.truth)), len(present | archived)),
+        Check("documents lost", 0, len(true_documents(facts.truth) - present - archived)),
+        Check("documents nobody sent", 0, len((present | archived) - true_documents(facts.truth))),
+        Check("duplicates", 0, duplicates(facts)),
+        Check("dead letters", 0, tally(facts.steps, "dead_letters")),
+        Check("documents pruned", excess, sum(result["deleted"] for result in pruned)),
+        Check("documents archived before that", excess, len(facts.archived)),
+        Check("calls", true_calls(facts.world), sorted((slugs[call["company"]], call["level"]) for call in calls)),
+        Check("mails at VocalNotify", sorted(call["message_id"] for call in calls), sorted(facts.mails)),
+        Check("occurrences in the report", len(facts.export_rows), sum(result["counts"]["occurrences"] for result in reports)),
+    ]
