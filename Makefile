@@ -45,7 +45,7 @@ integration: setup ## Run the modules through Ansible against the lab's services
 	@tests/run integration
 
 crash: setup ## Kill a collecting process at every named point (N= schedules, SEED=)
-	@python -m pytest -q tests/crash -p no:cacheprovider --crash-seed $(SEED) $(if $(N),--crash-schedules $(N))
+	@python -m pytest -q tests/crash --crash-seed $(SEED) $(if $(N),--crash-schedules $(N))
 
 bench: setup ## Measure, one JSON line a figure
 	@python -m tests.benchmarks --folder $(LAB)

@@ -102,10 +102,9 @@ def _csv(columns: tuple[str, ...], rows: list[tuple]) -> str:
 
 
 def write_exports(world: World, company: str, folder: Path, back: int = 0) -> tuple[Path, Path]:
-    """Both files in ``folder``, named after the company and the day of the scan: (findings, mapping)."""
+    """``findings.csv`` and ``platforms.csv`` of the scan of ``back`` months ago, in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    slug, day = find(company).slug, scan_date(world, back)
-    paths = folder / f"{slug}-{day}-findings.csv", folder / f"{slug}-{day}-mapping.csv"
+    paths = folder / "findings.csv", folder / "platforms.csv"
     for path, text in zip(paths, (findings_csv(world, company, back), mapping_csv(company))):
         # With a BOM, as spreadsheet programs write it.
         path.write_text(text, encoding="utf-8-sig", newline="")

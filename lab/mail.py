@@ -38,7 +38,7 @@ from pymap.user import Passwords, UserMetadata
 from pysasl.hashing import BuiltinHash
 
 from lab.certificates import certificates
-from lab.processes import end_with
+from lab.processes import end_with, listen
 from lab.simulators import Secret
 
 USER = "soc"
@@ -70,6 +70,7 @@ class Mailbox:
     @contextlib.contextmanager
     def open(self, folder: str) -> t.Iterator[imaplib.IMAP4_SSL]:
         with imaplib.IMAP4_SSL("localhost", self._port, ssl_context=self._context, timeout=30) as imap:
+            imap.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             imap.login(USER, self._password)
             _check(imap.select(folder))
             yield imap
@@ -182,7 +183,7 @@ class MailServers:
         return Mailbox(self.imap_port, self.password.value, self.tls.client_context())
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        imap, smtp = _listen(self.imap_port), _listen(self.smtp_port)
+        imap, smtp = listen(self.imap_port), listen(self.smtp_port)
         self.imap_port, self.smtp_port = imap.getsockname()[1], smtp.getsockname()[1]
         await self._start_imap(stack, imap)
         for folder in (CALLS, INBOX):
@@ -264,13 +265,6 @@ class MailServers:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    return listener
 
 
 def main() -> None:

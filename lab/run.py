@@ -62,7 +62,9 @@ def reset(lab: Lab) -> None:
     """Begin the same day again: an empty SOC, the world as it was, an empty mailbox."""
     search = lab.elasticsearch
     with search.session() as session:
-        names = session.get(f"{search.url}/_cat/indices/soc-*", params={"h": "index", "format": "json"}, timeout=60).json()
+        names = session.get(
+            f"{search.url}/_cat/indices/soc-*", params={"h": "index", "format": "json"}, timeout=60
+        ).json()
         for start in range(0, len(names), 40):
             part = ",".join(entry["index"] for entry in names[start : start + 40])
             session.delete(f"{search.url}/{part}", timeout=60).raise_for_status()

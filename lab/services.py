@@ -76,9 +76,10 @@ class Lab:
         return answer.json()
 
 
-def up(folder: Path | str, **world: object) -> Lab:
+def up(folder: Path | str, quick: bool = True, **world: object) -> Lab:
     """Start what does not run, and return when all of it answers.
 
+    ``quick``: see lab.elasticsearch.Elasticsearch; benchmarks say False.
     ``world``: seed, per_day, start, now of a new world (see lab.world.World); a world that exists goes on as it is.
     """
     folder = Path(folder).resolve()
@@ -87,7 +88,7 @@ def up(folder: Path | str, **world: object) -> Lab:
         certificates(folder)
         # Elasticsearch takes ten seconds and more; the others come up in its shadow.
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            search = pool.submit(_timed, _start_elasticsearch, folder)
+            search = pool.submit(_timed, _start_elasticsearch, folder, quick)
             vendors = pool.submit(_timed, _start_simulators, folder, world)
             mail = pool.submit(_timed, _start_mail, folder)
             parts = [future.result() for future in (search, vendors, mail)]
@@ -136,8 +137,8 @@ def _timed(work: t.Callable, *arguments: object) -> tuple[dict, float]:
     return part, round(time.monotonic() - began, 2)
 
 
-def _start_elasticsearch(folder: Path) -> dict:
-    endpoint = Elasticsearch(folder).start()
+def _start_elasticsearch(folder: Path, quick: bool) -> dict:
+    endpoint = Elasticsearch(folder, quick).start()
     keys = api_keys(endpoint, folder, [company.slug for company in COMPANIES])
     return {
         "elasticsearch": {

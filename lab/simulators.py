@@ -38,7 +38,7 @@ from starlette.routing import Route
 from lab.certificates import certificates
 from lab.companies import COMPANIES
 from lab.faults import Fault, Faults
-from lab.processes import end_with
+from lab.processes import end_with, listen
 from lab.world import PROFILES, Record, World
 
 # What a vendor's server gives at most, whatever is asked for.
@@ -472,9 +472,7 @@ class Simulators:
     # Serving.
 
     def _listen(self) -> socket.socket:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        listener = listen(self.port)
         self.port = listener.getsockname()[1]
         return listener
 

@@ -49,7 +49,9 @@ def tally(steps: t.Iterable[dict], name: str) -> int:
 
 def total(truth: dict) -> int:
     """How many documents a complete collector has."""
-    return sum(company["count"] for sets in truth["sources"].values() for entry in sets.values() for company in entry.values())
+    return sum(
+        company["count"] for sets in truth["sources"].values() for entry in sets.values() for company in entry.values()
+    )
 
 
 def true_documents(truth: dict) -> set[tuple[str, str]]:
@@ -103,5 +105,9 @@ def checks(facts: Facts, slugs: dict[str, str]) -> list[Check]:
         Check("documents archived before that", excess, len(facts.archived)),
         Check("calls", true_calls(facts.world), sorted((slugs[call["company"]], call["level"]) for call in calls)),
         Check("mails at VocalNotify", sorted(call["message_id"] for call in calls), sorted(facts.mails)),
-        Check("occurrences in the report", len(facts.export_rows), sum(result["counts"]["occurrences"] for result in reports)),
+        Check(
+            "occurrences in the report",
+            len(facts.export_rows),
+            sum(result["counts"]["occurrences"] for result in reports),
+        ),
     ]

@@ -50,7 +50,9 @@ class CallbackModule(CallbackBase):
         action = result._task.resolved_action or result._task.action
         if action.startswith(OURS):
             for one in outcome.get("results", [outcome]):
-                step["results"].append({"module": action.removeprefix(OURS), **json.loads(json.dumps(one, default=str))})
+                step["results"].append(
+                    {"module": action.removeprefix(OURS), **json.loads(json.dumps(one, default=str))}
+                )
         elif result._task.get_name().endswith("Ask what is true now"):
             step["truth"] = json.loads(json.dumps(outcome["json"]))
 

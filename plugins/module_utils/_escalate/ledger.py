@@ -131,7 +131,7 @@ class Store:
             "SELECT incident.*, outbox.message_id, outbox.address, outbox.contact, outbox.state AS mail_state,"
             " outbox.created, outbox.reason AS mail_reason FROM outbox JOIN incident ON incident.id = outbox.incident"
             " WHERE outbox.state IN (?, ?, ?) ORDER BY incident.level, outbox.created, outbox.message_id",
-            (INTENT, SENDING),
+            (INTENT, SENDING, FAILED),
         )
         return tuple(
             Letter(

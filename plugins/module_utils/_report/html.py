@@ -14,12 +14,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
-import gettext
 import hashlib
 import re
 import traceback
 import typing as t
 from datetime import date
+from gettext import NullTranslations
 
 from ansible.module_utils.basic import missing_required_lib
 
@@ -40,7 +40,7 @@ except ImportError:
 
 INK, PAPER = "#0f2a43", "#ffffff"
 # The words in the templates are English; a language is a catalogue that takes the place of this empty one.
-ENGLISH = gettext.NullTranslations()
+ENGLISH = NullTranslations()
 MONTHS = "January February March April May June July August September October November December".split()
 
 
@@ -152,25 +152,31 @@ def _render(environment: jinja2.Environment, name: str, context: dict) -> str:
 
 
 def _context(report: Report, look: Look) -> dict:
-    _ = ENGLISH.gettext
-    labels = {"critical": _("Critical"), "high": _("High"), "medium": _("Medium"), "low": _("Low"), "info": _("Info")}
-    unmapped = _("Not in the mapping")
+    gettext, ngettext = ENGLISH.gettext, ENGLISH.ngettext
+    labels = {
+        "critical": gettext("Critical"),
+        "high": gettext("High"),
+        "medium": gettext("Medium"),
+        "low": gettext("Low"),
+        "info": gettext("Info"),
+    }
+    unmapped = gettext("Not in the mapping")
 
     def slices(severity: dict[str, int]) -> list[charts.Slice]:
         return [(one, labels[one], severity[one]) for one in SEVERITIES]
 
     def bar_name(name: str, others: int) -> str:
-        return _("%(count)s other platforms") % {"count": others} if others else name or unmapped
+        return gettext("%(count)s other platforms") % {"count": others} if others else name or unmapped
 
     donut = charts.donut(
         slices(report.counts.severity),
-        title=_("Findings by severity"),
-        caption=_("findings"),
+        title=gettext("Findings by severity"),
+        caption=ngettext("finding", "findings", report.counts.findings),
     )
     bars = charts.stacked_bars(
-        [(bar_name(bar.name, bar.others), slices(bar.severity)) for bar in report.bars],
-        title=_("Findings per scanner platform"),
-        empty=_("No scanner platforms"),
+        [(bar_name(one.name, one.others), slices(one.severity)) for one in report.bars],
+        title=gettext("Findings per scanner platform"),
+        empty=gettext("No scanner platforms"),
     )
     return {
         "report": report,

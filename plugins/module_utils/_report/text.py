@@ -14,6 +14,8 @@ import re
 TOKEN_LENGTH, TOKEN_STEP = 30, 20
 # Scanners wrap their prose by hand. A line shorter than this ended on purpose.
 WRAPPED_LINE = 50
+# Characters on a line of evidence, about.
+LINE = 60
 _BULLET = re.compile(r"\s*([-*•–+>#]|\d{1,3}[.)]|[a-z][.)])\s")
 _LONG_TOKEN = re.compile(rf"\S{{{TOKEN_LENGTH + 1},}}")
 
@@ -46,10 +48,15 @@ def soften(text: str) -> str:
 
 
 def clip(text: str, limit: int) -> str:
-    """At most ``limit`` characters of ``text``, and a note of how much there is when that cuts something off."""
-    if len(text) <= limit:
+    """At most ``limit`` characters of ``text``, and a note of how much there is when that cuts something off.
+
+    A line takes room however short it is: there are at most ``limit / LINE`` of them.
+    """
+    lines = text.split("\n", limit // LINE)
+    kept = "\n".join(lines[: max(limit // LINE, 1)])[:limit]
+    if len(kept) == len(text):
         return text
-    return f"{text[:limit].rstrip()} … [{limit} of {len(text)} characters]"
+    return f"{kept.rstrip()} … [{len(kept)} of {len(text)} characters]"
 
 
 def evidence_limit(rows: int, field: int, finding: int) -> int:

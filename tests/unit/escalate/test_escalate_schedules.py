@@ -136,7 +136,7 @@ class Schedule:
 
 
 @settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(schedule=st.lists(ACTIONS, min_size=10, max_size=20))
 def test_any_schedule(escalation: types.SimpleNamespace, schedule: list[tuple]) -> None:

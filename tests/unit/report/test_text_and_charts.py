@@ -53,6 +53,8 @@ def test_long_tokens_get_break_opportunities_and_short_ones_do_not():
 def test_clip_says_what_is_missing():
     assert clip("short", 10) == "short"
     assert clip("x" * 30, 10) == "xxxxxxxxxx … [10 of 30 characters]"
+    assert clip("a\nb\nc\nd", 120) == "a\nb … [3 of 7 characters]"
+    assert clip("a\nb", 120) == "a\nb"
 
 
 def test_evidence_of_many_rows_is_bounded_together():
