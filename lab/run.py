@@ -123,8 +123,7 @@ def look(lab: Lab, steps: list[dict]) -> Facts:
             (json.loads(action)["index"]["_index"], json.loads(source)["event"]["id"])
             for action, source in zip(lines[::2], lines[1::2])
         ]
-    (findings,) = (lab.folder / "soc/exports").glob("*-findings.csv")
-    with findings.open(encoding="utf-8-sig", newline="") as handle:
+    with (lab.folder / "soc/exports/findings.csv").open(encoding="utf-8-sig", newline="") as handle:
         rows = set(map(tuple, list(csv.reader(handle))[1:]))
     return Facts(
         steps=steps,

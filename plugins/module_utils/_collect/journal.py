@@ -160,6 +160,7 @@ class Journal:
         ).fetchone()
         self._segment, self._size = (row["segment"], row["size"]) if row else (1, 0)
         self._handle: int | None = None
+        self._slugs = {row["id"]: row["slug"] for row in self._db.execute("SELECT id, slug FROM company")}
 
     def close(self) -> None:
         """Let go of the files."""
@@ -183,10 +184,9 @@ class Journal:
 
     def known(self, ids: t.Iterable[str]) -> dict[str, Known]:
         """What the journal holds of ``ids``."""
-        found = self._db.execute(
-            "SELECT id, digest, version, walk, present FROM record WHERE id IN (SELECT value FROM json_each(?))",
-            (orjson.dumps(list(ids)).decode(),),
-        )
+        wanted = tuple(ids)
+        marks = ",".join("?" * len(wanted))
+        found = self._db.execute(f"SELECT id, digest, version, walk, present FROM record WHERE id IN ({marks})", wanted)
         return {row["id"]: Known(row["digest"], row["version"], row["walk"], bool(row["present"])) for row in found}
 
     def waiting(self) -> int:
@@ -199,15 +199,16 @@ class Journal:
 
     def slug_of(self, tenant_id: str, name: str) -> str:
         """The company's part of index names, given at first sight and kept for good, whatever it calls itself later."""
-        row = self._db.execute("SELECT slug FROM company WHERE id = ?", (tenant_id,)).fetchone()
-        if row:
-            return row["slug"]
+        known = self._slugs.get(tenant_id)
+        if known:
+            return known
         short = document_id("", "", "", tenant_id)[:8]
         chosen = slug(name) or short
-        if self._db.execute("SELECT 1 FROM company WHERE slug = ?", (chosen,)).fetchone():
+        if chosen in self._slugs.values():
             chosen = f"{chosen}-{short}"
         with transaction(self._db):
             self._db.execute("INSERT INTO company VALUES (?, ?)", (tenant_id, chosen))
+        self._slugs[tenant_id] = chosen
         return chosen
 
     # Collecting

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from datetime import datetime
 
 from .._core.clock import format_time, parse_time
 from .._core.ids import content_digest, document_id, index_name
@@ -53,9 +52,11 @@ CONVERT: dict[tuple[str, ...], t.Callable[[t.Any], t.Any]] = {
 
 
 def normalise(
-    record: t.Any, source: Source, data_set: DataSet, observed: datetime, slug_of: t.Callable[[str, str], str]
+    record: t.Any, source: Source, data_set: DataSet, observed: str, slug_of: t.Callable[[str, str], str]
 ) -> Document:
-    """One record as a Document. ``slug_of(tenant id, name)`` gives the company's part of the index name.
+    """One record as a Document. ``observed`` is the present time as format_time() writes it.
+
+    ``slug_of(tenant id, name)`` gives the company's part of the index name.
 
     Raises Malformed: a record without id, tenant or usable time is never guessed at.
     """
@@ -84,7 +85,7 @@ def normalise(
             "id": vendor_id,
             "module": source.name,
             "dataset": f"{source.name}.{data_set.index}",
-            "ingested": format_time(observed),
+            "ingested": observed,
             "original": orjson.dumps(kept).decode(),
         },
         "soc": {"id": identity, "set": data_set.name},
@@ -93,12 +94,14 @@ def normalise(
         _put(body, target, value)
     for target, paths in data_set.fields:
         value = dig(record, paths)
-        if value is not None:
-            convert = CONVERT.get(target)
+        if value is None:
+            continue
+        if target in CONVERT:
             try:
-                _put(body, target, convert(value) if convert else value)
+                value = CONVERT[target](value)
             except (TypeError, ValueError) as exc:
                 raise Malformed(f"{'.'.join(target)} cannot be {str(value)[:60]!r}") from exc
+        _put(body, target, value)
     digest = content_digest({key: value for key, value in kept.items() if key not in data_set.volatile})
     if data_set.kind == "snapshot":
         body["soc"]["present"] = True

@@ -123,17 +123,17 @@ def _collect_page(
 
     ``unused`` holds what this walk met and could not or should not use: the journal does not know those records.
     """
-    documents, dead, skipped, before = [], [], 0, len(unused)
+    documents, dead, skipped, before, observed = [], [], 0, len(unused), format_time(now)
     for record in records:
         if not wanted(record, data_set, tenants):
             skipped += 1
             unused.add(content_digest(record))
             continue
         try:
-            documents.append(normalise(record, source, data_set, now, journal.slug_of))
+            documents.append(normalise(record, source, data_set, observed, journal.slug_of))
         except Malformed as exc:
             letter = DeadLetter(
-                content_digest([data_set.name, record]), data_set.name, str(exc), format_time(now), orjson.dumps(record)
+                content_digest([data_set.name, record]), data_set.name, str(exc), observed, orjson.dumps(record)
             )
             dead.append(letter)
             unused.add(letter.id)

@@ -55,7 +55,7 @@ def parse_time(value: object, zone: str = "UTC") -> datetime:
 
 def format_time(instant: datetime) -> str:
     """ISO 8601 in UTC with milliseconds, the one form in which times are stored and compared."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_duration(text: str) -> timedelta:

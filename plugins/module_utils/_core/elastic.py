@@ -42,7 +42,7 @@ class Elastic:
         self.client = client
         self._secrets, self._sleep = secrets, sleep
 
-    def call(self, name: str, **arguments: object) -> t.Any:
+    def call(self, name: str, /, **arguments: object) -> t.Any:
         """``client.<name>(**arguments)``, a dotted name reaching a namespace; errors become SocError."""
         target = self.client
         for part in name.split("."):

@@ -35,6 +35,11 @@ class Retries:
     longest: float = 60.0
 
 
+def _own_headers(request: t.Any) -> t.Any:
+    # Without an auth of ours requests would look into ~/.netrc, and what it finds there would replace our token.
+    return request
+
+
 class Http:
     """One vendor's API. ``headers`` is asked before every call, so that a renewed token is used at once."""
 
@@ -120,6 +125,7 @@ class Http:
             params=params,
             data=None if body is None else orjson.dumps(body),
             headers={"Accept": "application/json", "Content-Type": "application/json", **self._headers()},
+            auth=_own_headers,
             timeout=self._timeout,
             verify=self._verify,
             allow_redirects=False,

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect.normalise import Document, normalise
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profile import Source, load, merge
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import cyberalarm, guardian360
+from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
 from ansible_collections.netcure.soc.plugins.module_utils._core.ids import slug
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -60,6 +61,8 @@ def document(cyberalarm_source: Source, alarm: dict) -> t.Callable[..., Document
 
     def make(data_set: str = "logs", at: datetime = NOW, **fields: t.Any) -> Document:
         record = {**alarm, "last_seen": alarm["timestamp"], "status": "online", **fields}
-        return normalise(record, cyberalarm_source, cyberalarm_source.sets[data_set], at, lambda _id, name: slug(name))
+        return normalise(
+            record, cyberalarm_source, cyberalarm_source.sets[data_set], format_time(at), lambda _id, name: slug(name)
+        )
 
     return make

@@ -16,6 +16,7 @@ from ansible_collections.netcure.soc.plugins.module_utils._collect.normalise imp
 )
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profile import compile_paths, dig, load, merge
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import cyberalarm, guardian360
+from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
 from ansible_collections.netcure.soc.plugins.module_utils._core.errors import ConfigError
 
 
@@ -101,7 +102,7 @@ class TestNormalise:
 
     def test_not_even_an_object(self, cyberalarm_source: t.Any, now: t.Any) -> None:
         with pytest.raises(Malformed):
-            normalise("text", cyberalarm_source, cyberalarm_source.sets["logs"], now, str)
+            normalise("text", cyberalarm_source, cyberalarm_source.sets["logs"], format_time(now), str)
 
     def test_the_id_follows_from_source_set_tenant_and_vendor_id_alone(self, document: t.Callable) -> None:
         assert document().id == document(level=3, reviewed=True, timestamp="2020-01-01").id
@@ -171,7 +172,11 @@ class TestOperation:
             "company": {"data": {"id": "1", "name": "Acme"}},
         }
         made = normalise(
-            record, guardian360_source, guardian360_source.sets["issue_operations"], now, lambda _id, _name: "acme"
+            record,
+            guardian360_source,
+            guardian360_source.sets["issue_operations"],
+            format_time(now),
+            lambda _id, _name: "acme",
         )
         assert json.loads(operation(made, 7).splitlines()[0]) == {
             "create": {"_index": "soc-guardian360.issue-operations-acme", "_id": made.id}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 import requests
@@ -79,6 +80,21 @@ def test_a_good_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         False,
         {"page": 1},
     )
+
+
+def test_a_netrc_of_the_host_does_not_replace_the_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine vendor.example login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    http, sent = Http(lambda: {"Authorization": "Bearer ours"}), []
+
+    def send(request: requests.PreparedRequest, **_options: t.Any) -> t.Any:
+        sent.append(request.headers["Authorization"])
+        raise requests.exceptions.ConnectionError("far enough")
+
+    monkeypatch.setattr(http._session, "send", send)
+    with pytest.raises(Unreachable):
+        http.json("POST", URL, body={})
+    assert sent == ["Bearer ours"]
 
 
 def test_tls_is_verified_and_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_refused_mail_is_not_delivered_and_dropped_mail_is(servers: MailServers)
 def test_nobody_sends_without_tls_and_password(servers: MailServers) -> None:
     with smtplib.SMTP("localhost", servers.smtp_port, local_hostname="localhost", timeout=5) as smtp:
         smtp.ehlo()
-        assert smtp.docmd("MAIL FROM:<soc@soc.example>")[0] == 530
+        assert smtp.docmd("MAIL FROM:<soc@soc.example>") == (530, b"Must issue a STARTTLS command first")
         smtp.starttls(context=servers.tls.client_context())
         smtp.ehlo()
         assert smtp.docmd("MAIL FROM:<soc@soc.example>")[0] == 530

@@ -36,6 +36,7 @@ def test_a_number_that_now_belongs_to_another_process_is_left_alone(tmp_path: Pa
     assert Process.load(tmp_path / "state") is None
     stranger.stop()
     assert process.running
+    assert process.began != Process.of(os.getpid()).began
     process.stop()
 
 

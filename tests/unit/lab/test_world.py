@@ -148,11 +148,13 @@ def test_what_a_probe_is_told_it_does(world: World) -> None:
 def test_a_saved_world_goes_on_as_it_was(world: World) -> None:
     (identity,) = world.raise_incident("muller-zonen-bv", 1)
     world.review(identity)
-    world.delay_records(0.1, 600)
+    world.delay_records(0.5, 86_400)
     world.advance(1800)
     again = World.load(orjson.loads(orjson.dumps(world.save())))
     assert again.truth() == world.truth()
     assert again.save() == world.save()
+    world.delay_records(0, 0)
+    assert again.truth() != world.truth(), "the delay was not saved"
 
 
 def test_no_alarm_shows_an_address_that_could_be_real(world: World) -> None:
@@ -174,6 +176,7 @@ def test_the_exports_of_a_company(company) -> None:
     assert {row["Company"] for row in found} == {company.name}
     platform = {row["Scan object"]: row["Scanner platform"] for row in mapping}
     assert 3 <= len(set(platform.values())) <= 4
+    assert left_out(company.slug).value not in platform
     assert {row["Scan object"] for row in found} - set(platform) <= {left_out(company.slug).value}
     before = rows(findings_csv(world, company.slug, back=1))
     key = lambda row: (row["Scan object"], row["Issue"])  # noqa: E731
