@@ -76,7 +76,7 @@ def normalise(
         if record.get(field) is None:
             raise Malformed(f"it has no {field}")
     tenant_id, vendor_id = str(tenant_id), str(vendor_id)
-    kept = {key: value for key, value in record.items() if key not in data_set.drop}
+    kept = _without(record, data_set.drop)
     identity = document_id(source.name, data_set.name, tenant_id, vendor_id)
     body: dict = {
         "@timestamp": time,
@@ -102,7 +102,7 @@ def normalise(
             except (TypeError, ValueError) as exc:
                 raise Malformed(f"{'.'.join(target)} cannot be {str(value)[:60]!r}") from exc
         _put(body, target, value)
-    digest = content_digest({key: value for key, value in kept.items() if key not in data_set.volatile})
+    digest = content_digest(_without(kept, data_set.volatile))
     if data_set.kind == "snapshot":
         body["soc"]["present"] = True
     index = index_name(source.name, data_set.index, slug_of(tenant_id, tenant_name))
@@ -139,3 +139,7 @@ def _put(body: dict, target: tuple[str, ...], value: t.Any) -> None:
     for key in target[:-1]:
         body = body.setdefault(key, {})
     body[target[-1]] = value
+
+
+def _without(record: dict, keys: frozenset[str]) -> dict:
+    return record if keys.isdisjoint(record) else {key: value for key, value in record.items() if key not in keys}
