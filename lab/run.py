@@ -159,7 +159,10 @@ def tell(lab: Lab, found: list[Check]) -> None:
     """The end of the story, for people."""
     summary = json.loads((lab.folder / "summary.json").read_bytes())
     wrong = [check for check in found if not check.ok]
-    search, secrets = lab.elasticsearch, lab.folder / "secrets"
+    search, secrets, binaries = lab.elasticsearch, lab.folder / "secrets", Path(sys.executable).parent
+    # curl reads the password from a file: on the command line every user of the machine could.
+    curl = f'cacert = "{search.ca_path}"\nuser = "{search.username}:{search.password}"\n'
+    atomic_write(str(secrets / "curl"), curl.encode(), 0o600)
     print(f"""
   collected   {summary["collected"]:>6,}  documents, {summary["duplicates"]} of them twice
   indexed     {summary["indexed"]:>6,}  in Elasticsearch
@@ -170,8 +173,9 @@ def tell(lab: Lab, found: list[Check]) -> None:
         print(f"  report              {path}")
     print(f"""
 Look around:
-  curl --cacert {search.ca_path} -u elastic:"$(cat {search.password_file})" '{search.url}/_cat/indices/soc-*?v'
-  LAB_FOLDER={lab.folder} {Path(sys.executable).parent}/ansible-playbook -i lab/inventory playbooks/prune.yml --check --diff
+  curl -K {secrets}/curl '{search.url}/_cat/indices/soc-*?v'
+  LAB_FOLDER={lab.folder} ANSIBLE_COLLECTIONS_PATH={os.environ.get("ANSIBLE_COLLECTIONS_PATH", "")} \\
+    {binaries}/ansible-playbook -i lab/inventory playbooks/prune.yml --check --diff
 API keys are in {secrets}, all figures in {lab.folder / "summary.json"}. Stop it with: make lab-down
 """)
     for check in wrong:

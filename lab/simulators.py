@@ -143,7 +143,7 @@ class Vendor:
         kind = fault.kind if fault else None
         if kind == "expire":
             self._expired = self.token.value
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        scheme, _space, given = request.headers.get("authorization", "").partition(" ")
         if kind == "401" or scheme != "Bearer" or not self.token.fits(given) or given == self._expired:
             return json_answer({"error": "unauthorized"}, 401)
         if self.api_key and not self.api_key.fits(request.headers.get(self.profile["api_key_header"])):

@@ -43,9 +43,16 @@ def cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def tell(name: str, value: float, unit: str, bar: float, peer: float | None = None, less: bool = False) -> bool:
-    ok = value <= bar if less else value >= bar
-    line = {"name": name, "value": round(value, 1), "unit": unit, "bar": bar, "ok": ok, "peer": peer and round(peer, 1)}
+def tell(name: str, value: float, unit: str, goal: float, peer: float | None = None, less: bool = False) -> bool:
+    ok = value <= goal if less else value >= goal
+    line = {
+        "name": name,
+        "value": round(value, 1),
+        "unit": unit,
+        "bar": goal,
+        "ok": ok,
+        "peer": peer and round(peer, 1),
+    }
     print(json.dumps(line), flush=True)
     return ok
 
@@ -99,13 +106,13 @@ def lab(folder: str) -> list[bool]:
     """Seconds of a first and a second `make lab`, the first with Elasticsearch started anew."""
     told = []
     subprocess.run([sys.executable, "-m", "lab", "down", "--folder", folder], cwd=ROOT, check=True, capture_output=True)
-    for name, bar in (("lab, services started anew", 300), ("lab, services running", 120)):
+    for name, goal in (("lab, services started anew", 300), ("lab, services running", 120)):
         done = subprocess.run(
             [sys.executable, "-m", "lab", "run", "--folder", folder], cwd=ROOT, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stdout.decode()
         summary = json.loads((Path(folder) / "summary.json").read_bytes())
-        told.append(tell(name, summary["seconds"]["total"], "s", bar, less=True))
+        told.append(tell(name, summary["seconds"]["total"], "s", goal, less=True))
     return told
 
 

@@ -219,12 +219,9 @@ class FakeElastic:
 
     def __init__(self) -> None:
         self.documents: dict[str, tuple[int, dict]] = {}
-        self.fault: Exception | None = None
         self.refuse: dict[str, tuple[int, str]] = {}
 
     def bulk(self, payload: bytes) -> BulkOutcome:
-        if self.fault:
-            raise self.fault
         outcome = BulkOutcome([], {})
         lines = [json.loads(line) for line in payload.splitlines()]
         for position, (action, source) in enumerate(zip(lines[::2], lines[1::2])):

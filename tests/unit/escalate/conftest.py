@@ -33,6 +33,10 @@ def document(alarm: str, *, level: int = 1, time: datetime = NOON, reviewed: boo
     }
 
 
+def fail(fault: Exception) -> None:
+    raise fault
+
+
 class FakeElastic:
     """Answers the queries that the escalation asks, from documents in memory. ``broken`` is raised instead."""
 
@@ -49,7 +53,7 @@ class FakeElastic:
     def hits(self, index: str, *, query: dict, sort: list, source: list) -> list[dict]:
         assert index == "soc-cyberalarm.alarm-*" and sort[-1] == {"soc.id": "asc"}
         if self.broken:
-            raise self.broken
+            fail(self.broken)
         found = [document for document in self.documents.values() if self._matches(document, query)]
         return [{"_id": hit["soc"]["id"], "_source": hit} for hit in found]
 
@@ -96,7 +100,7 @@ class World:
 
     def send(self, message: object) -> None:
         if self.refuse:
-            raise self.refuse
+            fail(self.refuse)
         self.mails.append(message)
 
     def run(self, minutes: float = 0, *, check: bool = False, reach: object = None, **params: object) -> dict:

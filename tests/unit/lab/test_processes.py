@@ -9,6 +9,7 @@ import hashlib
 import os
 import socket
 import sys
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,14 @@ def fake_maven(content: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, repo_cache: Path, timeout: float) -> None:
             self.folder = repo_cache
 
-        def project(self, *_: str) -> Maven:
+        def project(self, *_names: str) -> t.Any:
             return self
 
-        at_version = artifact = lambda self, *_, **__: self
+        def at_version(self, _version: str) -> t.Any:
+            return self
+
+        def artifact(self, **_kind: str) -> t.Any:
+            return self
 
         def resolve(self) -> Path:
             path = self.folder / "thing.jar"

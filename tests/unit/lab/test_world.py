@@ -179,9 +179,9 @@ def test_the_exports_of_a_company(company) -> None:
     assert left_out(company.slug).value not in platform
     assert {row["Scan object"] for row in found} - set(platform) <= {left_out(company.slug).value}
     before = rows(findings_csv(world, company.slug, back=1))
-    key = lambda row: (row["Scan object"], row["Issue"])  # noqa: E731
-    assert {key(row) for row in found} - {key(row) for row in before}, "nothing new"
-    assert {key(row) for row in before} - {key(row) for row in found}, "nothing solved"
+    present, past = ({(row["Scan object"], row["Issue"]) for row in scan} for scan in (found, before))
+    assert present - past, "nothing new"
+    assert past - present, "nothing solved"
     assert findings_csv(World(), company.slug) == findings_csv(world, company.slug)
 
 
