@@ -24,10 +24,10 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: setup ## Set up and run the whole SOC on this machine, with a real Elasticsearch
-	@python -m lab run --folder $(LAB)
+	@python -m lab run --folder "$(LAB)"
 
 lab-down: ## Stop what `make lab` started
-	@if [ -x $(BIN)/python ]; then python -m lab down --folder $(LAB); fi
+	@if [ -x $(BIN)/python ]; then python -m lab down --folder "$(LAB)"; fi
 
 test: setup ## Set up and run every test
 	@tests/run
@@ -48,22 +48,23 @@ crash: setup ## Kill a collecting process at every named point (N= schedules, SE
 	@python -m pytest -q tests/crash --crash-seed $(SEED) $(if $(N),--crash-schedules $(N))
 
 bench: setup ## Measure, one JSON line a figure
-	@python -m tests.benchmarks --folder $(LAB)
+	@python -m tests.benchmarks --folder "$(LAB)"
 
 build: setup ## Build the collection's artefact in dist/
 	@ansible-galaxy collection build --force --output-path dist .
 
 lock: setup ## Lock the versions of all Python libraries anew
-	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+	@uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		requirements/runtime.in -o roles/runtime/files/requirements.txt
-	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+	@uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		requirements/dev.in -o requirements/dev.txt
-	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+	@uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		requirements/bootstrap.in -o requirements/bootstrap.txt
 
 clean: lab-down ## Remove everything that these commands made in this folder
-	@if [ -x $(BIN)/python ]; then python -m lab remove --folder $(LAB); fi
-	@rm -rf $(VENV) $(LAB) .cache .ansible .hypothesis dist tests/output
+	@if [ -x $(BIN)/python ]; then python -m lab remove --folder "$(LAB)"; fi
+	@rm -rf $(VENV) "$(LAB)" .cache .ansible .hypothesis .ruff_cache dist tests/output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup: $(VENV)/.ready system
 
@@ -72,5 +73,5 @@ $(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt
 
 system: $(VENV)/.ready
 	@requirements/system $(BIN)/bindep
-	@mkdir -p $(COLLECTIONS)/ansible_collections/netcure
-	@ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/netcure/soc
+	@mkdir -p "$(COLLECTIONS)/ansible_collections/netcure"
+	@ln -sfn "$(CURDIR)" "$(COLLECTIONS)/ansible_collections/netcure/soc"

@@ -25,7 +25,7 @@ attributes:
 """
 
     # For the modules that talk to Elasticsearch.
-    ELASTICSEARCH = r"""
+    ACTIONGROUP_ELASTICSEARCH = r"""
 options: {}
 attributes:
   action_group:

@@ -33,8 +33,8 @@ extends_documentation_fragment:
   - netcure.soc.fetch
   - netcure.soc.elasticsearch
   - netcure.soc.common
+  - netcure.soc.attributes.actiongroup_elasticsearch
   - netcure.soc.attributes
-  - netcure.soc.attributes.elasticsearch
 attributes:
   check_mode:
     support: full

@@ -51,8 +51,8 @@ options:
 extends_documentation_fragment:
   - netcure.soc.elasticsearch
   - netcure.soc.common
+  - netcure.soc.attributes.actiongroup_elasticsearch
   - netcure.soc.attributes
-  - netcure.soc.attributes.elasticsearch
 attributes:
   check_mode:
     support: full

@@ -354,14 +354,12 @@ failure:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netcure.soc.plugins.module_utils._core.argspec import common
 from ansible_collections.netcure.soc.plugins.module_utils._core.module import run_module
-from ansible_collections.netcure.soc.plugins.module_utils._report.work import argument_spec, render_report
+from ansible_collections.netcure.soc.plugins.module_utils._report.run import argument_spec, render_report
 
 
 def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(supports_check_mode=True, **common().merge(argument_spec()).to_kwargs())
+    module = AnsibleModule(supports_check_mode=True, **argument_spec().to_kwargs())
     run_module(module, render_report)
 
 

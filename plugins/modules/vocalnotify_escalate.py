@@ -29,8 +29,8 @@ author:
 extends_documentation_fragment:
   - netcure.soc.common
   - netcure.soc.elasticsearch
+  - netcure.soc.attributes.actiongroup_elasticsearch
   - netcure.soc.attributes
-  - netcure.soc.attributes.elasticsearch
 requirements:
   - PyYAML
 attributes:
@@ -103,7 +103,7 @@ options:
       - Span of time in which the level 2 alarms of a company are counted.
     type: str
     default: 60m
-  lookback:
+  look_back:
     description:
       - How far back level 1 alarms are read, before this run or the last run that could read them, whichever is earlier.
       - Alarms that the vendor or the collector delivers later than this are not seen.
@@ -352,50 +352,13 @@ waiting:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netcure.soc.plugins.module_utils._core.argspec import ArgumentSpec, common, elasticsearch
-from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import connect
 from ansible_collections.netcure.soc.plugins.module_utils._core.module import run_module
-from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import escalate
-
-BODY = "Security alert level {level} for {company}. {title}. Reference {ref}. Press 1 to acknowledge."
-EXCLUSION = {name: {"type": "str", "required": True} for name in ("company", "until", "who", "why")}
-
-OPTIONS = ArgumentSpec(
-    {
-        "body_template": {"type": "str", "default": BODY},
-        "exclusions": {"type": "list", "elements": "dict", "default": [], "options": EXCLUSION},
-        "index_pattern": {"type": "str", "default": "soc-cyberalarm.alarm-*"},
-        "level1_repeat_after": {"type": "str", "default": "8h"},
-        "level1_wait": {"type": "str", "default": "15m"},
-        "level2_threshold": {"type": "int", "default": 20},
-        "level2_thresholds": {"type": "dict", "default": {}},
-        "level2_window": {"type": "str", "default": "60m"},
-        "lookback": {"type": "str", "default": "3d"},
-        "mail_domain": {"type": "str"},
-        "mail_from": {"type": "str", "required": True},
-        "max_calls_per_hour": {"type": "int", "default": 10},
-        "recheck_failed": {"type": "bool", "default": False},
-        "roster": {"type": "path", "required": True},
-        "smtp_ca_path": {"type": "path"},
-        "smtp_host": {"type": "str", "required": True},
-        "smtp_password": {"type": "str", "no_log": True},
-        "smtp_password_file": {"type": "path", "no_log": False},
-        "smtp_port": {"type": "int"},
-        "smtp_security": {"type": "str", "choices": ["starttls", "tls"], "default": "starttls"},
-        "smtp_timeout": {"type": "int", "default": 30},
-        "smtp_username": {"type": "str"},
-        "state_dir": {"type": "path", "default": "/var/lib/soc"},
-        "subject_template": {"type": "str", "default": "[{list}] {severity} {company} {title} #{ref}"},
-    },
-    mutually_exclusive=[("smtp_password", "smtp_password_file")],
-    required_by={"smtp_password": "smtp_username", "smtp_password_file": "smtp_username"},
-)
+from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec, escalate
 
 
 def main() -> None:
-    spec = common().merge(elasticsearch()).merge(OPTIONS)
-    module = AnsibleModule(supports_check_mode=True, **spec.to_kwargs())
-    run_module(module, lambda run: escalate(run, connect(run.params)))
+    module = AnsibleModule(supports_check_mode=True, **argument_spec().to_kwargs())
+    run_module(module, escalate)
 
 
 if __name__ == "__main__":

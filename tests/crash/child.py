@@ -18,7 +18,6 @@ import tempfile
 from ansible_collections.netcure.soc.plugins.module_utils._collect import journal
 from ansible_collections.netcure.soc.plugins.module_utils._collect.run import fetch
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import clock
-from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import connect
 from ansible_collections.netcure.soc.plugins.module_utils._core.errors import SocError
 from ansible_collections.netcure.soc.plugins.module_utils._core.module import Run
 from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import escalate
@@ -46,7 +45,7 @@ def main() -> None:
         elif asked["work"] == "prune":
             result = prune(run, reach)
         else:
-            result = escalate(run, connect(run.params), reach=reach)
+            result = escalate(run, reach=reach)
     except SocError as exc:
         result = {"failure": exc.as_dict()}
     json.dump(result, sys.stdout, default=str)

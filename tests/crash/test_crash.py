@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
+from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec
 
 from lab.companies import COMPANIES
 from lab.world import World
@@ -31,26 +32,6 @@ COLLECT_POINTS = (
     "bulk_ok_reply_lost",
     "before_acknowledge",
 )
-ESCALATE = {
-    "body_template": "{company}. {title}. {ref}",
-    "exclusions": [],
-    "index_pattern": "soc-cyberalarm.alarm-*",
-    "level1_repeat_after": "8h",
-    "level1_wait": "15m",
-    "level2_threshold": 20,
-    "level2_thresholds": {},
-    "level2_window": "60m",
-    "lookback": "3d",
-    "mail_domain": "vocalnotify.example",
-    "mail_from": "soc@soc.example",
-    "max_calls_per_hour": 10,
-    "recheck_failed": False,
-    "smtp_host": "localhost",
-    "smtp_password_file": None,
-    "smtp_security": "starttls",
-    "smtp_timeout": 30,
-    "subject_template": "{company} #{ref}",
-}
 FAULTS = ("429", "500", "cut", "short", "repeat", "shuffle", "swap")
 TALLY = {"schedules": 0, "kills": 0, "lost": 0, "duplicated": 0}
 
@@ -198,8 +179,11 @@ def test_an_escalation_that_is_killed_calls_once(
     roster = tmp_path / "roster.yml"
     roster.write_text("contacts:\n  - name: An\n    list: oncall\n")
     params = {
+        **{name: option.get("default") for name, option in argument_spec().options.items()},
         **search.full_options("escalator"),
-        **ESCALATE,
+        "mail_domain": "vocalnotify.example",
+        "mail_from": "soc@soc.example",
+        "smtp_host": "localhost",
         "smtp_port": mail.smtp_port,
         "smtp_ca_path": str(mail.tls.ca),
         "smtp_username": mail.username,

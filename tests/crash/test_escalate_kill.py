@@ -118,12 +118,12 @@ def mails():
     [(point, after) for point in POINTS for after in range(1 if point.endswith("commit") else ALARMS)],
 )
 def test_killed_while_calling(mails, run, tmp_path: Path, point: str, after: int) -> None:
-    from ansible_collections.netcure.soc.plugins.modules.vocalnotify_escalate import OPTIONS
+    from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec
 
     sink, port, authority = mails
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     (tmp_path / "roster.yml").write_text("contacts: [{name: An, list: an@call.example}]")
-    params = {name: option.get("default") for name, option in OPTIONS.options.items()} | {
+    params = {name: option.get("default") for name, option in argument_spec().options.items()} | {
         "roster": str(tmp_path / "roster.yml"),
         "state_dir": str(tmp_path / "state"),
         "mail_from": "soc@soc.example",

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles.cyberalarm import PROFILE
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import argument_spec, fetch
-from ansible_collections.netcure.soc.plugins.module_utils._core.argspec import common, elasticsearch
+from ansible_collections.netcure.soc.plugins.module_utils._collect.run import argument_spec as fetch_spec
+from ansible_collections.netcure.soc.plugins.module_utils._collect.run import fetch
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
-from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import connect
-from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import escalate
-from ansible_collections.netcure.soc.plugins.modules.vocalnotify_escalate import OPTIONS
+from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec, escalate
 
 from tests.conftest import Search, run_here, run_module
 
@@ -43,7 +41,7 @@ class Soc:
             "now": format_time(self.world.now),
         }
         options.update(self.search.options("collector"))
-        assert not run_here(argument_spec(PROFILE), lambda run: fetch(run, PROFILE), options).failed
+        assert not run_here(fetch_spec(PROFILE), lambda run: fetch(run, PROFILE), options).failed
 
     def escalate(self, *flags: str, ansible: bool = False, **more: t.Any) -> t.Any:
         """One run, through Ansible when asked or given flags, else in this process."""
@@ -62,8 +60,7 @@ class Soc:
         }
         if ansible or flags:
             return run_module("vocalnotify_escalate", {**options, **more}, *flags)
-        spec = common().merge(elasticsearch()).merge(OPTIONS)
-        return run_here(spec, lambda run: escalate(run, connect(run.params)), {**options, **more})
+        return run_here(argument_spec(), escalate, {**options, **more})
 
     def calls(self) -> list:
         return self.mail.mailbox().calls()

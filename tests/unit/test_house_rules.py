@@ -98,3 +98,7 @@ def test_the_execution_environment_needs_what_the_runtime_needs() -> None:
         return [line for line in (ROOT / path).read_text("utf-8").splitlines() if line and not line.startswith("#")]
 
     assert requirements("meta/ee-requirements.txt") == requirements("requirements/runtime.in")
+    packages = requirements("meta/ee-bindep.txt")
+    assert packages == requirements("bindep.txt")
+    role = yaml.safe_load((ROOT / "roles/runtime/defaults/main.yml").read_text("utf-8"))["runtime_packages"]
+    assert {line.split()[0] for line in packages if "dpkg" in line} <= set(role)

@@ -23,6 +23,7 @@ from datetime import datetime
 from .._core.errors import StateError
 from .._core.ids import document_id, slug
 from .._core.libraries import orjson
+from .._core.reach import Reach, nowhere
 from .._core.state import FILE_MODE, ensure_folder, open_database, sync_folder, transaction
 from .normalise import Document, operation
 
@@ -44,16 +45,6 @@ CREATE TABLE IF NOT EXISTS company (id TEXT PRIMARY KEY, slug TEXT NOT NULL UNIQ
 CREATE TABLE IF NOT EXISTS dead_letter (
     id TEXT PRIMARY KEY, data_set TEXT NOT NULL, reason TEXT NOT NULL, observed TEXT NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
 """
-
-
-class Reach(t.Protocol):
-    """Called at the named points where a crash would be worst. Only tests give one that does anything."""
-
-    def __call__(self, point: str) -> None: ...
-
-
-def nowhere(point: str) -> None:
-    """The product's own Reach: go on."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,10 +19,11 @@ from .._core.errors import ConfigError, SocError
 from .._core.ids import content_digest
 from .._core.libraries import need, orjson
 from .._core.module import Run
+from .._core.reach import Reach, nowhere
 from .._core.rest import Http
 from .._core.secrets import secret_option
 from .._core.state import FILE_MODE, ensure_folder, lock
-from .journal import Cursor, DeadLetter, Journal, Reach, nowhere, plan_page
+from .journal import Cursor, DeadLetter, Journal, plan_page
 from .normalise import Malformed, normalise, wanted
 from .profile import DataSet, Source, load, merge
 from .ship import Shipped, ship

@@ -13,7 +13,8 @@ from .._core.clock import Clock, format_time
 from .._core.elastic import Elastic, split_operations
 from .._core.errors import AnswerError, AuthError, Unreachable
 from .._core.libraries import orjson
-from .journal import Batch, DeadLetter, Journal, Reach, nowhere
+from .._core.reach import Reach, nowhere
+from .journal import Batch, DeadLetter, Journal
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from .errors import AnswerError, AuthError, ConfigError, Unreachable
-from .libraries import elasticsearch, need, orjson
+from .libraries import elasticsearch, need
 from .secrets import redact, secret_option
 from .trust import authority
 
@@ -204,8 +204,3 @@ def connect(params: dict) -> Elastic:
     except (ValueError, OSError) as exc:
         raise ConfigError(f"Elasticsearch cannot be set up from these options: {exc}.") from exc
     return Elastic(client, tuple(filter(None, (api_key, password))))
-
-
-def json_line(value: object) -> bytes:
-    """One line of NDJSON."""
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)

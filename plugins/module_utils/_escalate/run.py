@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 
+from .._core.argspec import ArgumentSpec, common, elasticsearch
 from .._core.clock import format_time, parse_duration, parse_time
+from .._core.elastic import connect
 from .._core.errors import AnswerError, ConfigError, InputError, SocError
 from .._core.ids import check_index_pattern
 from .._core.libraries import need, orjson
 from .._core.module import Run
+from .._core.reach import Reach, nowhere
 from .._core.secrets import secret_option
 from .._core.state import lock
 from . import alarms, mail, roster
@@ -46,7 +49,6 @@ from .policy import (
 PORTS = {"starttls": 587, "tls": 465}
 NEVER = timedelta(0)
 
-Reach = t.Callable[[str], None]
 Send = t.Callable[[EmailMessage], None]
 
 
@@ -55,7 +57,7 @@ class Settings:
     """The module's options, checked."""
 
     rules: Rules
-    lookback: timedelta
+    look_back: timedelta
     folder: str
     roster: str
     index_pattern: str
@@ -70,11 +72,50 @@ class Settings:
         return self.sender.partition("@")[2]
 
 
+BODY = "Security alert level {level} for {company}. {title}. Reference {ref}. Press 1 to acknowledge."
+
+
+def argument_spec() -> ArgumentSpec:
+    """Options of C(vocalnotify_escalate)."""
+    exclusion = {name: {"type": "str", "required": True} for name in ("company", "until", "who", "why")}
+    own = ArgumentSpec(
+        {
+            "body_template": {"type": "str", "default": BODY},
+            "exclusions": {"type": "list", "elements": "dict", "default": [], "options": exclusion},
+            "index_pattern": {"type": "str", "default": "soc-cyberalarm.alarm-*"},
+            "level1_repeat_after": {"type": "str", "default": "8h"},
+            "level1_wait": {"type": "str", "default": "15m"},
+            "level2_threshold": {"type": "int", "default": 20},
+            "level2_thresholds": {"type": "dict", "default": {}},
+            "level2_window": {"type": "str", "default": "60m"},
+            "look_back": {"type": "str", "default": "3d"},
+            "mail_domain": {"type": "str"},
+            "mail_from": {"type": "str", "required": True},
+            "max_calls_per_hour": {"type": "int", "default": 10},
+            "recheck_failed": {"type": "bool", "default": False},
+            "roster": {"type": "path", "required": True},
+            "smtp_ca_path": {"type": "path"},
+            "smtp_host": {"type": "str", "required": True},
+            "smtp_password": {"type": "str", "no_log": True},
+            "smtp_password_file": {"type": "path", "no_log": False},
+            "smtp_port": {"type": "int"},
+            "smtp_security": {"type": "str", "choices": ["starttls", "tls"], "default": "starttls"},
+            "smtp_timeout": {"type": "int", "default": 30},
+            "smtp_username": {"type": "str"},
+            "state_dir": {"type": "path", "default": "/var/lib/soc"},
+            "subject_template": {"type": "str", "default": "[{list}] {severity} {company} {title} #{ref}"},
+        },
+        mutually_exclusive=[("smtp_password", "smtp_password_file")],
+        required_by={"smtp_password": "smtp_username", "smtp_password_file": "smtp_username"},
+    )
+    return own.merge(elasticsearch()).merge(common())
+
+
 def settings(params: dict) -> Settings:
     """The options of a run, or ConfigError for the first that cannot work."""
     durations = {name: parse_duration(params[name]) for name in ("level1_wait", "level1_repeat_after", "level2_window")}
-    lookback = parse_duration(params["lookback"])
-    for name, value in {**durations, "lookback": lookback}.items():
+    look_back = parse_duration(params["look_back"])
+    for name, value in {**durations, "look_back": look_back}.items():
         if value < NEVER or (value == NEVER and name != "level1_wait"):
             raise ConfigError(f"{name} is {params[name]}: give a duration that is longer.")
     for name in ("level2_threshold", "max_calls_per_hour"):
@@ -92,7 +133,7 @@ def settings(params: dict) -> Settings:
             exclusions=tuple(_exclusion(entry, number) for number, entry in enumerate(params["exclusions"] or ())),
             max_calls_per_hour=params["max_calls_per_hour"],
         ),
-        lookback=lookback,
+        look_back=look_back,
         folder=os.path.join(params["state_dir"], "escalation"),
         roster=params["roster"],
         index_pattern=check_index_pattern(params["index_pattern"]),
@@ -132,10 +173,10 @@ def _exclusion(entry: dict, number: int) -> Exclusion:
     return Exclusion(entry["company"], entry["who"], entry["why"], until)
 
 
-def escalate(run: Run, elastic: t.Any, *, send: Send | None = None, reach: Reach = lambda point: None) -> dict:
+def escalate(run: Run, elastic: t.Any = None, *, send: Send | None = None, reach: Reach = nowhere) -> dict:
     """Decide who must be called, write that down, and mail it; the module's result.
 
-    ``elastic`` is an Elastic; ``send`` takes the place of the mail server. ``reach`` is called at named points, for
+    ``elastic`` takes the place of the Elasticsearch that the options name, ``send`` that of the mail server. ``reach`` is called at named points, for
     tests that end the process there: before_intent_commit, after_intent_commit, before_send, after_mail_before_log,
     after_log.
 
@@ -144,7 +185,7 @@ def escalate(run: Run, elastic: t.Any, *, send: Send | None = None, reach: Reach
     Raises ConfigError, Locked, StateError. What only breaks a part comes back as ``failure`` beside what was done.
     """
     need("orjson", "yaml")
-    chosen = settings(run.params)
+    chosen, elastic = settings(run.params), elastic or connect(run.params)
     instant = run.clock()
     # As precise as what is stored, so that a time compares equal to itself after it was read back.
     now = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
@@ -195,7 +236,7 @@ class _Escalation:
     def _since(self) -> datetime:
         """Where the look-back starts: before the last run that could read, however long ago that was."""
         last = self.store.kept("last_read")
-        return min(self.now, parse_time(last) if last else self.now) - self.chosen.lookback
+        return min(self.now, parse_time(last) if last else self.now) - self.chosen.look_back
 
     def _roster(self) -> Roster | None:
         copy = self.store.kept("roster")

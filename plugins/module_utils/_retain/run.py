@@ -18,6 +18,7 @@ from .._core.elastic import Elastic, connect
 from .._core.errors import SocError
 from .._core.libraries import orjson
 from .._core.module import Run
+from .._core.reach import Reach, nowhere
 from .._core.state import lock
 from .archive import Archive
 from .plan import IndexPlan, Plan, Rule, Victim, check_limits, excess, rules_of
@@ -27,16 +28,6 @@ PAGE = 10_000
 # Oldest first. The id makes the order total, however many documents share a time.
 ORDER = [{"@timestamp": "asc"}, {"soc.id": "asc"}]
 ALL = {"match_all": {}}
-
-
-class Reach(t.Protocol):
-    """Called at the named points where a crash would be worst. Only tests give one that does anything."""
-
-    def __call__(self, point: str) -> None: ...
-
-
-def nowhere(point: str) -> None:
-    """The product's own Reach: go on."""
 
 
 def argument_spec() -> ArgumentSpec:

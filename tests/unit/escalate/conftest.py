@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
 from ansible_collections.netcure.soc.plugins.module_utils._core.module import Run
-from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import escalate
-from ansible_collections.netcure.soc.plugins.modules import vocalnotify_escalate
+from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec, escalate
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ROSTER = "contacts:\n  - name: An\n    list: oncall-an\n"
@@ -85,7 +84,7 @@ class World:
         self.refuse: Exception | None = None
         self.roster = folder / "roster.yml"
         self.roster.write_text(ROSTER)
-        defaults = {name: option.get("default") for name, option in vocalnotify_escalate.OPTIONS.options.items()}
+        defaults = {name: option.get("default") for name, option in argument_spec().options.items()}
         self.params = defaults | {
             "roster": str(self.roster),
             "state_dir": str(folder / "state"),

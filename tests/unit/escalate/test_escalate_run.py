@@ -19,8 +19,7 @@ from ansible_collections.netcure.soc.plugins.module_utils._core.errors import (
     Unreachable,
 )
 from ansible_collections.netcure.soc.plugins.module_utils._core.state import lock
-from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import settings
-from ansible_collections.netcure.soc.plugins.modules import vocalnotify_escalate
+from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec, settings
 
 
 def rows(world, query: str) -> list[tuple]:
@@ -292,7 +291,7 @@ GOOD_EXCLUSION = {"company": "Acme", "who": "An", "why": "pentest", "until": "20
         ({"level1_wait": "soon"}, "'soon' is not a duration"),
         ({"level1_wait": "-5m"}, "level1_wait is -5m"),
         ({"level2_window": "0m"}, "level2_window is 0m"),
-        ({"lookback": "0d"}, "lookback is 0d"),
+        ({"look_back": "0d"}, "look_back is 0d"),
         ({"level2_threshold": -1}, "cannot be negative"),
         ({"max_calls_per_hour": -1}, "cannot be negative"),
         ({"level2_thresholds": {"Acme": "many"}}, "'many' for Acme"),
@@ -375,7 +374,7 @@ def test_which_host_an_alarm_is_about(world, source: str, destination: str, enti
 
 def test_the_documentation_lists_every_option_as_it_is() -> None:
     documented = yaml.safe_load(vocalnotify_escalate.DOCUMENTATION)["options"]
-    options = vocalnotify_escalate.OPTIONS.options
+    options = argument_spec().options
     assert list(documented) == sorted(options) == list(options)
     for name, option in options.items():
         assert documented[name].get("default") == option.get("default"), name

@@ -12,7 +12,8 @@ from datetime import date
 
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import clock
 from ansible_collections.netcure.soc.plugins.module_utils._core.module import Run
-from ansible_collections.netcure.soc.plugins.module_utils._report import assets, work
+from ansible_collections.netcure.soc.plugins.module_utils._report import assets
+from ansible_collections.netcure.soc.plugins.module_utils._report import run as work
 from ansible_collections.netcure.soc.plugins.module_utils._report.csvio import FINDINGS, MAPPING, read_sheet
 from ansible_collections.netcure.soc.plugins.module_utils._report.model import Report, build
 

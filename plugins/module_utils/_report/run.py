@@ -14,7 +14,7 @@ import re
 import time
 from datetime import date
 
-from .._core.argspec import ArgumentSpec
+from .._core.argspec import ArgumentSpec, common
 from .._core.errors import ConfigError, StateError
 from .._core.ids import slug
 from .._core.module import Run
@@ -45,12 +45,12 @@ class Output:
 
 
 def argument_spec() -> ArgumentSpec:
-    """Options of C(render_report), without those of every module."""
+    """Options of C(render_report)."""
 
     def columns(layout: Layout) -> dict:
         return {"type": "dict", "options": {name: {"type": "str"} for name in sorted(layout.columns)}}
 
-    return ArgumentSpec(
+    own = ArgumentSpec(
         {
             "findings_csv": {"type": "path", "required": True},
             "mapping_csv": {"type": "path", "required": True},
@@ -84,6 +84,7 @@ def argument_spec() -> ArgumentSpec:
             "templates_dir": {"type": "path"},
         }
     )
+    return own.merge(common())
 
 
 def render_report(run: Run) -> dict:
