@@ -111,7 +111,7 @@ def test_what_changed_meanwhile_stays(filled: Search, tmp_path: Path) -> None:
         )
 
     retention = filled.as_duty("retention")
-    plan = make_plan(retention, [Rule(INDEX, 100)])
+    plan, _unread = make_plan(retention, [Rule(INDEX, 100)], 1000)
     touch(0)  # after the plan
     reach = {"mid_trim": lambda: touch(1)}  # after the archive
     done = carry_out(
@@ -121,7 +121,7 @@ def test_what_changed_meanwhile_stays(filled: Search, tmp_path: Path) -> None:
     left = documents(filled)
     assert left[f"{0:032x}"]["soc"]["reviewed"] is True
     assert left[f"{1:032x}"]["soc"]["reviewed"] is True
-    plan = make_plan(retention, [Rule(INDEX, 100)])
+    plan, _unread = make_plan(retention, [Rule(INDEX, 100)], 1000)
     carry_out(plan.indices[0], plan.hash, retention, str(tmp_path), clock(NOW))
     assert len(documents(filled)) == 100
     restored = collections.Counter(
@@ -161,8 +161,22 @@ def test_what_would_delete_too_much_is_refused(
     assert len(documents(filled)) == 130
 
 
-def test_a_key_that_may_not_delete_archives_and_says_so(filled: Search, prune: t.Callable) -> None:
+def test_a_key_that_may_not_delete_is_told(filled: Search, prune: t.Callable) -> None:
     outcome = prune(**filled.options("escalator"))
     assert outcome.failed
+    assert outcome.failure["code"] == "auth_failed"
     assert len(documents(filled)) == 130
-    assert outcome.deleted == 0
+
+
+def test_an_index_that_cannot_be_read_does_not_stop_the_others(filled: Search, prune: t.Callable) -> None:
+    foreign = "soc-lab.foreign-acme"
+    filled.admin.call(
+        "indices.create", index=foreign, mappings={"properties": {"soc": {"type": "object", "enabled": False}}}
+    )
+    for number in range(101):
+        filled.admin.call("index", index=foreign, document={"n": number})
+    outcome = prune()
+    assert outcome.failed
+    assert foreign in outcome.msg
+    assert len(documents(filled)) == 100
+    assert count(filled, foreign) == 101

@@ -19,6 +19,7 @@ import os
 import sqlite3
 import typing as t
 from datetime import datetime
+from pathlib import Path
 
 from .._core.errors import StateError
 from .._core.ids import document_id, slug
@@ -29,6 +30,8 @@ from .normalise import Document, operation
 
 SEGMENT_SIZE = 64 * 1024 * 1024
 SHIP_SIZE = 4 * 1024 * 1024
+# SQLite takes 999 parameters in its smallest build.
+QUERY_SIZE = 500
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -146,12 +149,13 @@ class Journal:
         else:
             ensure_folder(self._segments)
             self._db = open_database(path, SCHEMA)
-        row = self._db.execute(
+        rows = self._query(
             "SELECT segment, MAX(start + length) AS size FROM page GROUP BY segment ORDER BY segment DESC LIMIT 1"
-        ).fetchone()
+        )
+        row = rows[0] if rows else None
         self._segment, self._size = (row["segment"], row["size"]) if row else (1, 0)
         self._handle: int | None = None
-        self._slugs = {row["id"]: row["slug"] for row in self._db.execute("SELECT id, slug FROM company")}
+        self._slugs = {row["id"]: row["slug"] for row in self._query("SELECT id, slug FROM company")}
 
     def close(self) -> None:
         """Let go of the files."""
@@ -166,27 +170,40 @@ class Journal:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def _query(self, sql: str, parameters: t.Sequence = ()) -> list[sqlite3.Row]:
+        try:
+            return self._db.execute(sql, parameters).fetchall()
+        except sqlite3.Error as exc:
+            raise StateError(
+                f"The journal's database cannot be read: {exc}. Restore the state folder from a backup."
+            ) from exc
+
     # What is known
 
     def cursor(self, data_set: str) -> Cursor | None:
         """Where the last walk through ``data_set`` came to."""
-        row = self._db.execute("SELECT time, tie FROM cursor WHERE data_set = ?", (data_set,)).fetchone()
-        return Cursor(row["time"], row["tie"]) if row else None
+        rows = self._query("SELECT time, tie FROM cursor WHERE data_set = ?", (data_set,))
+        return Cursor(rows[0]["time"], rows[0]["tie"]) if rows else None
 
     def known(self, ids: t.Iterable[str]) -> dict[str, Known]:
         """What the journal holds of ``ids``."""
-        wanted = tuple(ids)
-        marks = ",".join("?" * len(wanted))
-        found = self._db.execute(f"SELECT id, digest, version, walk, present FROM record WHERE id IN ({marks})", wanted)
-        return {row["id"]: Known(row["digest"], row["version"], row["walk"], bool(row["present"])) for row in found}
+        wanted, found = list(ids), {}
+        for start in range(0, len(wanted), QUERY_SIZE):
+            part = wanted[start : start + QUERY_SIZE]
+            marks = ",".join("?" * len(part))
+            for row in self._query(
+                f"SELECT id, digest, version, walk, present FROM record WHERE id IN ({marks})", part
+            ):
+                found[row["id"]] = Known(row["digest"], row["version"], row["walk"], bool(row["present"]))
+        return found
 
     def waiting(self) -> int:
         """How many documents Elasticsearch has not acknowledged."""
-        return self._db.execute("SELECT COALESCE(SUM(records), 0) FROM page WHERE shipped = 0").fetchone()[0]
+        return self._query("SELECT COALESCE(SUM(records), 0) FROM page WHERE shipped = 0")[0][0]
 
     def dead_letters(self) -> int:
         """How many records could not be used, ever."""
-        return self._db.execute("SELECT COUNT(*) FROM dead_letter").fetchone()[0]
+        return self._query("SELECT COUNT(*) FROM dead_letter")[0][0]
 
     def slug_of(self, tenant_id: str, name: str) -> str:
         """The company's part of index names, given at first sight and kept for good, whatever it calls itself later."""
@@ -220,49 +237,58 @@ class Journal:
         ``cursor`` moves only forwards.
         """
         pieces = [operation(write.document, write.version) for write in plan.writes]
-        start = self._append(b"".join(pieces)) if pieces else self._size
-        self._reach("before_commit")
-        with transaction(self._db) as db:
-            offset, rows = start, []
-            for write, piece in zip(plan.writes, pieces):
-                rows.append(
-                    (
-                        write.document.id,
-                        data_set,
-                        write.document.digest,
-                        write.version,
-                        self._segment,
-                        offset,
-                        len(piece),
-                        walk,
-                    )
-                )
-                offset += len(piece)
+        with self._page(pieces) as (db, places):
             written = {write.document.id for write in plan.writes}
-            db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)", rows)
+            db.executemany(
+                "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                [
+                    (write.document.id, data_set, write.document.digest, write.version, *place, walk)
+                    for write, place in zip(plan.writes, places)
+                ],
+            )
             db.executemany("UPDATE record SET walk = ? WHERE id = ?", [(walk, key) for key in plan.seen - written])
-            added = _insert_dead(db, dead)
-            if pieces:
-                db.execute(
-                    "INSERT INTO page (segment, start, length, records) VALUES (?, ?, ?, ?)",
-                    (self._segment, start, offset - start, len(pieces)),
-                )
             if cursor:
-                db.execute(
-                    "INSERT INTO cursor VALUES (?, ?, ?) ON CONFLICT (data_set) DO UPDATE SET time = excluded.time, tie = excluded.tie"
-                    " WHERE (excluded.time, excluded.tie) > (time, tie)",
-                    (data_set, cursor.time, cursor.tie),
-                )
-        self._size = offset
+                _move_cursor(db, data_set, cursor)
+            return _insert_dead(db, dead)
+
+    def move_cursor(self, data_set: str, cursor: Cursor) -> None:
+        """Move the cursor of ``data_set`` forwards, by itself."""
+        with transaction(self._db) as db:
+            _move_cursor(db, data_set, cursor)
+
+    @contextlib.contextmanager
+    def _page(self, pieces: list[bytes]) -> t.Iterator[tuple[sqlite3.Connection, list[tuple[int, int, int]]]]:
+        """Append ``pieces`` durably, then open the transaction that vouches for them.
+
+        Yields the database and the place (segment, start, length) of each piece. When the transaction does not
+        commit, the bytes go with it: what this process appends next must not follow bytes that nobody knows.
+        """
+        start = self._append(b"".join(pieces)) if pieces else self._size
+        places, end = [], start
+        for piece in pieces:
+            places.append((self._segment, end, len(piece)))
+            end += len(piece)
+        self._reach("before_commit")
+        try:
+            with transaction(self._db) as db:
+                yield db, places
+                if pieces:
+                    db.execute(
+                        "INSERT INTO page (segment, start, length, records) VALUES (?, ?, ?, ?)",
+                        (self._segment, start, end - start, len(pieces)),
+                    )
+        except BaseException:
+            self._forget_tail()
+            raise
+        self._size = end
         self._reach("after_commit")
-        return added
 
     def vanished(self, data_set: str, walk: int, limit: int = 500) -> list[tuple[str, Document, int]]:
         """Documents of a snapshot that ``walk``, a complete one, did not meet: (id, last document, last version)."""
-        rows = self._db.execute(
+        rows = self._query(
             "SELECT * FROM record WHERE data_set = ? AND walk < ? AND present = 1 ORDER BY id LIMIT ?",
             (data_set, walk, limit),
-        ).fetchall()
+        )
         return [(row["id"], self._read_document(row), row["version"]) for row in rows]
 
     def write_vanished(
@@ -279,21 +305,14 @@ class Journal:
                     max(stamp, version + 1),
                 )
             )
-        start = offset = self._append(b"".join(piece for piece, _version in pieces))
-        self._reach("before_commit")
-        with transaction(self._db) as db:
-            for (key, _document, _version), (piece, version) in zip(gone, pieces):
-                db.execute(
-                    "UPDATE record SET present = 0, version = ?, segment = ?, start = ?, length = ?, walk = ? WHERE id = ?",
-                    (version, self._segment, offset, len(piece), walk, key),
-                )
-                offset += len(piece)
-            db.execute(
-                "INSERT INTO page (segment, start, length, records) VALUES (?, ?, ?, ?)",
-                (self._segment, start, offset - start, len(pieces)),
+        with self._page([piece for piece, _version in pieces]) as (db, places):
+            db.executemany(
+                "UPDATE record SET present = 0, version = ?, segment = ?, start = ?, length = ?, walk = ? WHERE id = ?",
+                [
+                    (version, *place, walk, key)
+                    for (key, _document, _old), (_piece, version), place in zip(gone, pieces, places)
+                ],
             )
-        self._size = offset
-        self._reach("after_commit")
 
     # Shipping
 
@@ -302,9 +321,8 @@ class Journal:
         after = 0
         while True:
             first, segment, start, end, last = 0, 0, 0, 0, 0
-            for row in self._db.execute(
-                "SELECT * FROM page WHERE shipped = 0 AND number > ? ORDER BY number", (after,)
-            ):
+            pages = "SELECT * FROM page WHERE shipped = 0 AND number > ? ORDER BY number LIMIT 1000"
+            for row in self._query(pages, (after,)):
                 if not first:
                     first, segment, start, end, last = (
                         row["number"],
@@ -345,6 +363,10 @@ class Journal:
         try:
             if self._handle is None:
                 self._handle = self._open_segment()
+            if os.fstat(self._handle).st_size != self._size:
+                raise StateError(
+                    f"The journal's segment {self._path(self._segment)} was changed by another process; this run stops here."
+                )
             self._reach("before_append")
             view = memoryview(payload)
             while view:
@@ -408,6 +430,14 @@ class Journal:
         return os.path.join(self._segments, f"{segment:08d}.ndjson")
 
 
+def _move_cursor(db: sqlite3.Connection, data_set: str, cursor: Cursor) -> None:
+    db.execute(
+        "INSERT INTO cursor VALUES (?, ?, ?) ON CONFLICT (data_set) DO UPDATE SET time = excluded.time,"
+        " tie = excluded.tie WHERE (excluded.time, excluded.tie) > (time, tie)",
+        (data_set, cursor.time, cursor.tie),
+    )
+
+
 def _insert_dead(db: sqlite3.Connection, dead: t.Sequence[DeadLetter]) -> int:
     before = db.total_changes
     db.executemany(
@@ -423,7 +453,9 @@ def _private_copy(path: str) -> sqlite3.Connection:
     copy.row_factory = sqlite3.Row
     try:
         if os.path.exists(path):
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as original:
+            # Without a write-ahead log beside it the file is all there is, and nothing need be created to read it.
+            how = "mode=ro" if os.path.exists(path + "-wal") else "immutable=1"
+            with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?{how}", uri=True)) as original:
                 original.backup(copy)
         copy.executescript(SCHEMA)
     except sqlite3.Error as exc:

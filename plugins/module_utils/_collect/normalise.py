@@ -63,10 +63,16 @@ def normalise(
     if not isinstance(record, dict):
         raise Malformed("it is not an object")
     vendor_id = dig(record, data_set.id)
-    if vendor_id is None or isinstance(vendor_id, (dict, list)) or str(vendor_id) == "":
-        raise Malformed("it has no id")
+    if not isinstance(vendor_id, (str, int)) or vendor_id == "":
+        # A number of more than 64 bits arrives as a float, and two of them may look alike.
+        raise Malformed("it has no id that can be used")
     tenant_id, tenant_name = dig(record, data_set.tenant_id), dig(record, data_set.tenant_name)
-    if tenant_id is None or not isinstance(tenant_name, str) or not tenant_name.strip():
+    if (
+        not isinstance(tenant_id, (str, int))
+        or tenant_id == ""
+        or not isinstance(tenant_name, str)
+        or not tenant_name.strip()
+    ):
         raise Malformed("it names no company")
     try:
         time = format_time(parse_time(dig(record, data_set.time), data_set.zone))

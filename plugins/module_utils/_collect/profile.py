@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import re
 import typing as t
+from zoneinfo import ZoneInfo
 
 from .._core.errors import ConfigError
 
@@ -100,7 +101,12 @@ def load(profile: dict) -> Source:
     if not base_url.startswith("https://"):
         raise ConfigError(f"The address of {name} is {base_url or 'not set'}: give an https address as base_url.")
     shared = {key: profile.get(key, {}) for key in ("envelope", "paging")}
-    sets = {key: _load_set(key, entry, shared) for key, entry in profile.get("sets", {}).items()}
+    try:
+        sets = {key: _load_set(key, entry, shared) for key, entry in profile["sets"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise ConfigError(
+            f"The profile of {name} has an entry of the wrong kind ({exc}). Compare it with the one that is shipped."
+        ) from exc
     return Source(
         name=name,
         base_url=base_url,
@@ -126,6 +132,11 @@ def _load_set(name: str, entry: dict, shared: dict[str, dict]) -> DataSet:
     )
     if paging.get("style") not in PAGING_STYLES:
         raise wrong(f"has paging style {paging.get('style')!r}; it must be one of {', '.join(PAGING_STYLES)}")
+    if paging["style"] == "search_after" and not all(paging.get(key) for key in ("from", "send", "cursor")):
+        raise wrong("needs paging.from, paging.send and paging.cursor")
+    if not isinstance(paging.get("cap"), int):
+        raise wrong("needs a whole number as paging.cap")
+    ZoneInfo(entry.get("zone", "UTC"))
     if not envelope.get("items"):
         raise wrong("does not say where the records are (envelope.items)")
     return DataSet(

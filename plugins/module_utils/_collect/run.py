@@ -10,24 +10,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from .._core.argspec import ArgumentSpec, common, elasticsearch
-from .._core.clock import Clock, format_time, parse_duration, parse_time
+from .._core.clock import Clock, format_time, parse_duration
 from .._core.elastic import connect
-from .._core.errors import ConfigError, SocError
-from .._core.ids import content_digest
-from .._core.libraries import need, orjson
+from .._core.errors import ConfigError, InternalError, SocError, StateError
+from .._core.libraries import need
 from .._core.module import Run
 from .._core.reach import Reach, nowhere
 from .._core.rest import Http
 from .._core.secrets import secret_option
 from .._core.state import FILE_MODE, ensure_folder, lock
-from .journal import Cursor, DeadLetter, Journal, plan_page
-from .normalise import Malformed, normalise, wanted
+from .journal import Journal
 from .profile import DataSet, Source, load, merge
 from .ship import Shipped, ship
-from .vendor import Credentials, open_http, pages, subscribed
+from .vendor import Credentials, open_http, subscribed
+from .walk import Tally, collect_set
 
 
 def argument_spec(profile: dict) -> ArgumentSpec:
@@ -56,103 +55,6 @@ def argument_spec(profile: dict) -> ArgumentSpec:
     return own.merge(elasticsearch()).merge(common())
 
 
-@dataclasses.dataclass
-class Tally:
-    """What one walk through one set met. ``fetched`` = ``new`` + ``changed`` + ``known`` + ``skipped`` + ``malformed``."""
-
-    fetched: int = 0
-    new: int = 0
-    changed: int = 0
-    known: int = 0
-    skipped: int = 0
-    malformed: int = 0
-    vanished: int = 0
-    dead_letters: int = 0
-    cursor_before: str | None = None
-    cursor_after: str | None = None
-
-    @property
-    def written(self) -> int:
-        """Documents that went to the journal."""
-        return self.new + self.changed + self.vanished
-
-
-def collect_set(
-    journal: Journal,
-    source: Source,
-    data_set: DataSet,
-    http: Http,
-    clock: Clock,
-    look_back: timedelta,
-    tenants: frozenset[str] | None,
-) -> Tally:
-    """Walk once through ``data_set`` and journal it, page by page."""
-    tally, walk, complete = Tally(), journal.begin_walk(data_set.name), True
-    cursor = journal.cursor(data_set.name)
-    tally.cursor_before = tally.cursor_after = cursor.time if cursor else None
-    since = parse_time(cursor.time) - look_back if cursor else None
-    unused: set[str] = set()
-    for variant in data_set.variants:
-        for page in pages(source, data_set, variant, http, since, tenants):
-            fresh = _collect_page(journal, source, data_set, page.records, walk, clock(), tenants, tally, unused)
-            if not fresh:
-                # Nothing that this walk has not seen: the end, unless the vendor's own counter says that more follows.
-                complete = complete and (page.final or not data_set.paging.get("last_page"))
-                break
-    cursor = journal.cursor(data_set.name)
-    tally.cursor_after = cursor.time if cursor else None
-    if data_set.kind == "snapshot" and complete:
-        now = clock()
-        while gone := journal.vanished(data_set.name, walk):
-            journal.write_vanished(data_set.name, walk, gone, now, format_time(now))
-            tally.vanished += len(gone)
-    return tally
-
-
-def _collect_page(
-    journal: Journal,
-    source: Source,
-    data_set: DataSet,
-    records: list,
-    walk: int,
-    now: datetime,
-    tenants: frozenset[str] | None,
-    tally: Tally,
-    unused: set[str],
-) -> bool:
-    """Journal one page; True when it brought anything that this walk had not seen.
-
-    ``unused`` holds what this walk met and could not or should not use: the journal does not know those records.
-    """
-    documents, dead, skipped, before, observed = [], [], 0, len(unused), format_time(now)
-    for record in records:
-        if not wanted(record, data_set, tenants):
-            skipped += 1
-            unused.add(content_digest(record))
-            continue
-        try:
-            documents.append(normalise(record, source, data_set, observed, journal.slug_of))
-        except Malformed as exc:
-            letter = DeadLetter(
-                content_digest([data_set.name, record]), data_set.name, str(exc), observed, orjson.dumps(record)
-            )
-            dead.append(letter)
-            unused.add(letter.id)
-    plan = plan_page(
-        documents, journal.known({document.id for document in documents}), walk, int(now.timestamp() * 1_000_000)
-    )
-    latest = max(((document.time, document.vendor_id) for document in documents), default=None)
-    tally.dead_letters += journal.write_page(data_set.name, walk, plan, dead, Cursor(*latest) if latest else None)
-    new = sum(write.new for write in plan.writes)
-    tally.fetched += len(records)
-    tally.new += new
-    tally.changed += len(plan.writes) - new
-    tally.known += plan.unchanged
-    tally.skipped += skipped
-    tally.malformed += len(dead)
-    return plan.fresh > 0 or len(unused) > before
-
-
 def fetch(run: Run, profile: dict, reach: Reach = nowhere) -> dict:
     """The whole run of a fetch module. Returns the module's result; see the RETURN of the modules."""
     need("requests", "elasticsearch", "orjson")
@@ -177,7 +79,7 @@ def fetch(run: Run, profile: dict, reach: Reach = nowhere) -> dict:
                 shipped = ship(journal, elastic, run.clock, reach)
             except SocError as exc:
                 failures["elasticsearch"] = exc
-            _log_errors(params["log_dir"], source.name, failures, run.clock)
+            _log_errors(run, source.name, failures)
         return _result(run, source, tallies, failures, shipped, journal)
 
 
@@ -202,18 +104,22 @@ def _collect_sets(
             tallies[data_set.name] = collect_set(journal, source, data_set, http, clock, look_back, tenants)
         except SocError as exc:
             failures[data_set.name] = exc
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it must not stop the other sets and the shipping
+            failures[data_set.name] = InternalError.of(exc)
     return tallies, failures
 
 
-def _log_errors(log_dir: str, source: str, failures: dict[str, SocError], clock: Clock) -> None:
+def _log_errors(run: Run, source: str, failures: dict[str, SocError]) -> None:
     if not failures:
         return
-    lines = [f"{format_time(clock())} {what}: {exc.code}: {exc.message}\n" for what, exc in failures.items()]
-    descriptor = os.open(
-        os.path.join(ensure_folder(log_dir), f"{source}.error.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE
-    )
-    with os.fdopen(descriptor, "a", encoding="utf-8") as handle:
-        handle.writelines(lines)
+    path = os.path.join(run.params["log_dir"], f"{source}.error.log")
+    lines = [f"{format_time(run.clock())} {what}: {exc.code}: {exc.message}\n" for what, exc in failures.items()]
+    try:
+        ensure_folder(run.params["log_dir"])
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE), "a", encoding="utf-8") as handle:
+            handle.writelines(lines)
+    except (OSError, StateError) as exc:  # the errors themselves are told all the same
+        run.warn(f"The log {path} cannot be written: {exc}")
 
 
 def _result(
@@ -228,7 +134,7 @@ def _result(
     written = sum(tally.written for tally in tallies.values())
     dead = sum(tally.dead_letters for tally in tallies.values()) + shipped.refused
     result: dict = {
-        "changed": bool(written or dead or shipped.indexed),
+        "changed": bool(written or dead or shipped.indexed or (run.check_mode and journal.waiting())),
         "sets": counts,
         "collected": written,
         "indexed": shipped.indexed,

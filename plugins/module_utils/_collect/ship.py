@@ -12,9 +12,18 @@ import dataclasses
 from .._core.clock import Clock, format_time
 from .._core.elastic import Elastic, split_operations
 from .._core.errors import AnswerError, AuthError, Unreachable
+from .._core.ids import content_digest
 from .._core.libraries import orjson
 from .._core.reach import Reach, nowhere
 from .journal import Batch, DeadLetter, Journal
+
+# What is wrong with a document itself, whenever it is sent.
+HOPELESS = (
+    "document_parsing_exception",
+    "illegal_argument_exception",
+    "mapper_parsing_exception",
+    "strict_dynamic_mapping_exception",
+)
 
 
 @dataclasses.dataclass
@@ -46,7 +55,11 @@ def ship(journal: Journal, elastic: Elastic, clock: Clock, reach: Reach = nowher
 
 
 def _refused(batch: Batch, statuses: list[int], reasons: dict[int, str], clock: Clock) -> list[DeadLetter]:
-    """Dead letters for the operations that can never succeed (400). Any other refusal stops the shipping."""
+    """Dead letters for the operations that can never succeed. Any other refusal stops the shipping.
+
+    Elasticsearch also answers 400 to what only goes wrong now, such as a cluster that has no room for another index:
+    only the kinds in HOPELESS are about the document.
+    """
     refused, operations = [], None
     for position, status in enumerate(statuses):
         if status in (200, 201, 409):
@@ -64,9 +77,12 @@ def _refused(batch: Batch, statuses: list[int], reasons: dict[int, str], clock: 
             raise Unreachable(
                 f"Elasticsearch did not take a document (status {status}): {reason}. The next run sends it again."
             )
+        if not reason.startswith(HOPELESS) or "write index" in reason:
+            raise AnswerError(f"Elasticsearch takes no documents now: {reason}. They wait for the next run.")
         operations = operations or split_operations(batch.payload)
         action, source = operations[position].splitlines()
         target = next(iter(orjson.loads(action).values()))
         data_set = orjson.loads(source)["soc"]["set"]
-        refused.append(DeadLetter(target["_id"], data_set, f"Elasticsearch: {reason}", format_time(clock()), source))
+        letter_id = content_digest([target["_id"], target.get("version")])
+        refused.append(DeadLetter(letter_id, data_set, f"Elasticsearch: {reason}", format_time(clock()), source))
     return refused

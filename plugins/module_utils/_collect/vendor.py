@@ -15,7 +15,7 @@ from datetime import datetime
 from .._core.clock import format_time
 from .._core.errors import AnswerError
 from .._core.rest import Http, Retries
-from .._core.secrets import read_secret
+from .._core.secrets import header_value, read_secret
 from .profile import DataSet, Source, compile_paths, dig
 
 
@@ -23,11 +23,12 @@ class Credentials:
     """A bearer token from a file, read again when the vendor says that it has expired, and an optional API key."""
 
     def __init__(self, token_file: str, api_key: str | None, api_key_header: str) -> None:
-        self._file, self._api_key, self._header = os.path.expanduser(token_file), api_key, api_key_header
+        self._file, self._header = os.path.expanduser(token_file), api_key_header
+        self._api_key = header_value(api_key, "API key of the vendor") if api_key else None
         self._token = self._read()
 
     def _read(self) -> str:
-        return read_secret(self._file, "bearer token")
+        return header_value(read_secret(self._file, "bearer token"), "bearer token")
 
     def headers(self) -> dict[str, str]:
         """The headers of the next call."""
@@ -60,7 +61,10 @@ def open_http(source: Source, credentials: Credentials, ca_path: str | None, tim
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """The records of one answer. ``final`` says that the vendor's own counter has no further page."""
+    """The records of one answer.
+
+    ``final`` says that the vendor's own counter, where it has one, knows of nothing beyond this page.
+    """
 
     records: list[dict]
     final: bool
@@ -84,7 +88,12 @@ def subscribed(source: Source, http: Http) -> frozenset[str] | None:
         )
         if len(found) == before:
             break
-    return frozenset(key for key, on in found.items() if on)
+    tenants = frozenset(key for key, on in found.items() if on)
+    if not tenants:
+        raise AnswerError(
+            f"{source.name} lists no company with a subscription; check the entry subscriptions in the profile."
+        )
+    return tenants
 
 
 def pages(
@@ -109,10 +118,10 @@ def pages(
     cursor_paths = compile_paths(paging["cursor"])
     for _number in range(paging["cap"]):
         answer = http.json(data_set.method, url, body=body, repeatable=data_set.repeatable)
-        records = _records(answer, data_set.envelope, data_set.name)
+        records = _records(answer, data_set.envelope, data_set.name, http)
+        yield Page(records, final=not records)
         if not records:
             return
-        yield Page(records, final=False)
         cursor = dig(answer, cursor_paths)
         if cursor is None:
             raise AnswerError(
@@ -127,20 +136,25 @@ def _numbered_pages(http: Http, url: str, params: dict, paging: dict, envelope: 
     size = {paging["size_param"]: paging["size"]} if paging.get("size_param") else {}
     for number in range(paging["first"], paging["first"] + paging["cap"]):
         answer = http.json("GET", url, params={**params, **size, paging["page_param"]: number})
-        records = _records(answer, envelope, what)
-        if not records:
-            return
+        records = _records(answer, envelope, what, http)
         last = dig(answer, last_paths)
-        final = isinstance(last, int) and number >= last
+        counted = isinstance(last, int)
+        if not records:
+            # The end, unless the counter says that this page should have held something.
+            yield Page(records, final=not counted or number > last)
+            return
+        final = counted and number >= last
         yield Page(records, final)
         if final:
             return
     raise _endless(what, paging["cap"])
 
 
-def _records(answer: t.Any, envelope: dict, what: str) -> list[dict]:
+def _records(answer: t.Any, envelope: dict, what: str, http: Http) -> list[dict]:
     if envelope.get("success") and isinstance(answer, dict) and answer.get(envelope["success"]) is False:
-        raise AnswerError(f"The vendor refused {what}: {str(answer.get(envelope.get('error', 'message')))[:200]}.")
+        raise AnswerError(
+            f"The vendor refused {what}: {http.excerpt(str(answer.get(envelope.get('error', 'message'))))}."
+        )
     found = [items for paths in compile_paths(envelope["items"]) if isinstance(items := dig(answer, (paths,)), list)]
     if not found:
         raise AnswerError(

@@ -61,6 +61,9 @@ def format_time(instant: datetime) -> str:
 def parse_duration(text: str) -> timedelta:
     """``90s``, ``15m``, ``40m``, ``24h``, ``7d`` or ``2w`` as a timedelta. Raises ConfigError."""
     try:
-        return timedelta(seconds=float(text[:-1]) * UNITS[text[-1]])
+        seconds = float(text[:-1]) * UNITS[text[-1]]
+        if seconds < 0:
+            raise ValueError
+        return timedelta(seconds=seconds)
     except (KeyError, ValueError, IndexError, TypeError, OverflowError) as exc:
         raise ConfigError(f"{text!r} is not a duration: write a number and one of s, m, h, d, w, such as 15m.") from exc

@@ -15,7 +15,7 @@ import typing as t
 
 from .errors import AnswerError, AuthError, ConfigError, Unreachable
 from .libraries import elasticsearch, need
-from .secrets import redact, secret_option
+from .secrets import excerpt, header_value, secret_option
 from .trust import authority
 
 BULK_TRIES = 8
@@ -105,6 +105,13 @@ class Elastic:
             f"Elasticsearch did not take {len(pending or [])} operations after {BULK_TRIES} tries: {reason}. The next run sends them again."
         )
 
+    def search(self, **search: object) -> t.Any:
+        """One search that answers for every shard or raises: what is missing from an answer must not look absent."""
+        answer = self.call("search", allow_partial_search_results=False, **search)
+        if answer["timed_out"]:
+            raise Unreachable("Elasticsearch did not finish a search in time. Run again later.")
+        return answer
+
     @contextlib.contextmanager
     def point_in_time(self, index: str) -> t.Iterator[PointInTime]:
         """The documents of ``index`` (a pattern; what is missing is empty) as they are now, whatever is written meanwhile."""
@@ -126,7 +133,7 @@ class Elastic:
 
     def _api_error(self, exc: t.Any) -> Exception:
         status = exc.status_code
-        reason = redact(str(exc)[:500], self._secrets)
+        reason = excerpt(str(exc), self._secrets, 500)
         if status in (401, 403):
             return AuthError(
                 f"Elasticsearch refused this identity: {reason}. Check the key or user and its privileges.",
@@ -137,7 +144,7 @@ class Elastic:
         return AnswerError(f"Elasticsearch refused the request: {reason}.", status=status)
 
     def _unreachable(self, exc: Exception) -> Unreachable:
-        reason = redact(str(exc)[:300], self._secrets)
+        reason = excerpt(str(exc), self._secrets, 300)
         return Unreachable(
             f"Elasticsearch cannot be reached: {reason}. Check elasticsearch_url and elasticsearch_ca_path, and that it runs."
         )
@@ -150,7 +157,7 @@ class PointInTime:
         self._elastic, self.id = elastic, identity
 
     def _search(self, **search: object) -> t.Any:
-        answer = self._elastic.call("search", pit={"id": self.id, "keep_alive": KEEP_ALIVE}, **search)
+        answer = self._elastic.search(pit={"id": self.id, "keep_alive": KEEP_ALIVE}, **search)
         self.id = answer["pit_id"]
         return answer
 
@@ -190,6 +197,12 @@ def connect(params: dict) -> Elastic:
     password = secret_option(params, "elasticsearch_password", "password of Elasticsearch")
     if params["elasticsearch_username"] and not password:
         raise ConfigError("elasticsearch_username needs elasticsearch_password or elasticsearch_password_file.")
+    if api_key:
+        header_value(api_key, "API key of Elasticsearch")
+    if params["elasticsearch_timeout"] <= 0:
+        raise ConfigError(
+            f"elasticsearch_timeout is {params['elasticsearch_timeout']}: give a number of seconds above 0."
+        )
     identity = {"api_key": api_key} if api_key else {"basic_auth": (params["elasticsearch_username"], password)}
     try:
         client = elasticsearch.Elasticsearch(

@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+
 
 class SocError(Exception):
     """Base of every error that is told to a person.
@@ -79,6 +82,19 @@ class ArchiveError(SocError):
     """An archive could not be written or did not read back as written; nothing was deleted."""
 
     code = "archive_unverified"
+
+
+class InternalError(SocError):
+    """A fault of this collection; the sentence names the place."""
+
+    code = "internal_error"
+
+    @classmethod
+    def of(cls, exc: Exception) -> InternalError:
+        """``exc`` as a sentence: its class and where it happened, never its text, which may hold anything."""
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+        return cls(f"This is a fault of the collection ({exc.__class__.__name__} in {place}); please report it.")
 
 
 class Refused(SocError):

@@ -13,7 +13,7 @@ import typing as t
 
 from .errors import AnswerError, AuthError, ConfigError, Unreachable
 from .libraries import need, orjson, requests
-from .secrets import redact
+from .secrets import excerpt, redact
 from .trust import authority
 
 try:
@@ -53,8 +53,10 @@ class Http:
         timeout: float = 30,
         retries: Retries = Retries(),
     ) -> None:
-        """``renew`` is called once after a 401 and says whether there are new credentials to try."""
+        """``timeout`` is in seconds. ``renew`` is called once after a 401 and says whether there are new credentials to try."""
         need("requests", "orjson")
+        if timeout <= 0:
+            raise ConfigError(f"timeout is {timeout}: give a number of seconds above 0.")
         self._headers, self._secrets, self._renew = headers, secrets, renew
         self._verify = authority(ca_path, "ca_path") or True
         self._timeout, self._retries = timeout, retries
@@ -99,9 +101,9 @@ class Http:
             except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
                 fault = f"no complete answer ({exc.__class__.__name__}: {exc})"
             except orjson.JSONDecodeError:
-                fault = f"an answer that is not JSON: {self._excerpt(content)}"
+                fault = f"an answer that is not JSON: {self.excerpt(content)}"
             if fault is None:
-                fault = f"status {response.status_code}: {self._excerpt(content)}"
+                fault = f"status {response.status_code}: {self.excerpt(content)}"
                 if response.status_code in (401, 403):
                     raise self._error(
                         AuthError,
@@ -115,7 +117,10 @@ class Http:
             except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.HTTPError):
                 tries = f" after {self._retries.total + 1} tries" if repeatable and self._retries.total else ""
                 raise self._error(Unreachable, f"{url} gave {fault}{tries}. The next run goes on from here.") from None
-            policy.sleep(response.raw if response is not None else None)
+            try:
+                policy.sleep(response.raw if response is not None else None)
+            except urllib3.exceptions.InvalidHeader:  # a Retry-After that is neither seconds nor a date
+                policy.sleep()
 
     def _send(self, method: str, url: str, params: object, body: object) -> t.Any:
         # No redirects: requests would carry our own headers, such as Api-Key, to wherever they point.
@@ -145,13 +150,11 @@ class Http:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    @staticmethod
-    def _excerpt(content: bytes) -> str:
-        """What a person can use of an error body: the title of an HTML page, or the first 200 characters, printable only."""
-        text = content[:20000].decode("utf-8", "replace")
+    def excerpt(self, content: bytes | str) -> str:
+        """What a person can use of a vendor's text: the title of an HTML page, or the first 200 characters."""
+        text = content if isinstance(content, str) else content[:20000].decode("utf-8", "replace")
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        words = "".join(c if c.isprintable() else " " for c in (title.group(1) if title else text)).split()
-        return " ".join(words)[:200] or "an empty body"
+        return excerpt(title.group(1) if title else text, self._secrets()) or "an empty body"
 
     def _error(self, kind: type, message: str, **details: object) -> Exception:
         return kind(redact(message, self._secrets()), **details)

@@ -22,8 +22,14 @@ FILE_MODE = 0o640
 
 def ensure_folder(path: str) -> str:
     """Create ``path`` and its parents with our mode, and return it."""
+    made, parent = [], os.path.abspath(path)
+    while not os.path.isdir(parent) and parent != os.path.dirname(parent):
+        made.append(parent)
+        parent = os.path.dirname(parent)
     try:
         os.makedirs(path, mode=FOLDER_MODE, exist_ok=True)
+        for folder in made:  # the entry in its parent must survive a power cut, or all that is in it does not
+            sync_folder(os.path.dirname(folder))
     except OSError as exc:
         raise StateError(
             f"The folder {path} cannot be made: {exc.strerror}. The role netcure.soc.runtime creates it."
@@ -85,8 +91,8 @@ def atomic_write(path: str, content: bytes, mode: int = FILE_MODE) -> bool:
         with open(path, "rb") as handle:
             if handle.read() == content:
                 return False
-    except FileNotFoundError:
-        pass
+    except OSError:
+        pass  # not there, or not readable: the writing below tells
     folder = os.path.dirname(os.path.abspath(path))
     try:
         descriptor, temporary = tempfile.mkstemp(dir=folder, prefix="." + os.path.basename(path) + ".")
@@ -120,7 +126,9 @@ def lock(path: str) -> t.Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
+        except OSError as exc:
+            if not isinstance(exc, BlockingIOError):
+                raise StateError(f"The lock {path} cannot be taken: {exc.strerror}.") from exc
             holder = os.read(descriptor, 64).decode("ascii", "replace").strip() or "unknown"
             raise Locked(
                 f"Another run is at work (process {holder} holds {path}); this one leaves at once.", holder=holder

@@ -74,6 +74,8 @@ class Archive:
         try:
             self._handle.flush()
             os.fsync(self._handle.fileno())
+            # Forget what the kernel remembers of it: it is the disk that must read back.
+            os.posix_fadvise(self._handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             self._handle.close()
             file_digest, content_digest, count = read_back(self._partial)
             if (content_digest, count) != (self._digest.hexdigest(), self.count):

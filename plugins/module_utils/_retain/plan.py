@@ -105,12 +105,15 @@ def excess(counts: t.Mapping[str, int], rules: t.Sequence[Rule]) -> list[tuple[s
     return over
 
 
-def check_limits(plan: Plan, max_deletions: int) -> None:
-    """Raises Refused for a plan that deletes more than a site expects of one run: a typo, or a clock gone wrong."""
-    if plan.deletions > max_deletions:
+def check_limits(over: t.Iterable[tuple[str, int, int]], max_deletions: int) -> None:
+    """Raises Refused when more goes than a site expects of one run: a typo, or a clock gone wrong.
+
+    ``over`` is what excess() returned.
+    """
+    planned = {index: count - keep for index, count, keep in over}
+    if sum(planned.values()) > max_deletions:
         raise Refused(
-            f"The plan would delete {plan.deletions} documents, more than max_deletions ({max_deletions}); nothing was done."
-            " Look at the plan in check mode, and raise max_deletions if it is right.",
-            plan=[entry.describe() for entry in plan.indices],
-            plan_hash=plan.hash,
+            f"The plan would delete {sum(planned.values())} documents, more than max_deletions ({max_deletions}); nothing"
+            " was done. Look at the numbers in failure.details, and raise max_deletions if they are right.",
+            planned=planned,
         )

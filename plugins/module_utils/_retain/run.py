@@ -15,7 +15,7 @@ import typing as t
 from .._core.argspec import ArgumentSpec, common, elasticsearch
 from .._core.clock import Clock, format_time, parse_time
 from .._core.elastic import Elastic, connect
-from .._core.errors import SocError
+from .._core.errors import AnswerError, AuthError, SocError
 from .._core.libraries import orjson
 from .._core.module import Run
 from .._core.reach import Reach, nowhere
@@ -25,6 +25,8 @@ from .plan import IndexPlan, Plan, Rule, Victim, check_limits, excess, rules_of
 
 BATCH = 1000
 PAGE = 10_000
+# Elasticsearch sorts a missing time as the greatest number of 64 bits; no real one is beyond the year 5138.
+NO_TIME = 10**14
 # Oldest first. The id makes the order total, however many documents share a time.
 ORDER = [{"@timestamp": "asc"}, {"soc.id": "asc"}]
 ALL = {"match_all": {}}
@@ -44,23 +46,27 @@ def argument_spec() -> ArgumentSpec:
     return own.merge(elasticsearch()).merge(common())
 
 
-def make_plan(elastic: Elastic, rules: t.Sequence[Rule]) -> Plan:
-    """Read what the indices hold and decide what goes. Changes nothing."""
-    counts = _counts(elastic, ",".join(rule.pattern for rule in rules))
-    entries = (_plan_index(elastic, index, keep) for index, _count, keep in excess(counts, rules))
-    return Plan(tuple(entry for entry in entries if entry.victims))
+def make_plan(elastic: Elastic, rules: t.Sequence[Rule], max_deletions: int) -> tuple[Plan, dict[str, SocError]]:
+    """Read what the indices hold and decide what goes. Changes nothing.
+
+    Returns the plan, and the indices that could not be read with the reason. Raises Refused before anything is read
+    of a plan that would be too large.
+    """
+    over = excess(_counts(elastic, ",".join(rule.pattern for rule in rules)), rules)
+    check_limits(over, max_deletions)
+    entries, failures = [], {}
+    for index, _count, keep in over:
+        try:
+            entries.append(_plan_index(elastic, index, keep))
+        except SocError as exc:
+            failures[index] = exc
+    return Plan(tuple(entry for entry in entries if entry.victims)), failures
 
 
 def _counts(elastic: Elastic, pattern: str) -> dict[str, int]:
     elastic.call("indices.refresh", index=pattern, ignore_unavailable=True)
-    answer = elastic.call(
-        "search",
-        index=pattern,
-        ignore_unavailable=True,
-        size=0,
-        track_total_hits=False,
-        aggs={"index": {"terms": {"field": "_index", "size": 10_000}}},
-    )
+    by_index = {"index": {"terms": {"field": "_index", "size": 10_000}}}
+    answer = elastic.search(index=pattern, ignore_unavailable=True, size=0, track_total_hits=False, aggs=by_index)
     # Without a single matching index there is no aggregation at all.
     buckets = answer.get("aggregations", {}).get("index", {}).get("buckets", [])
     return {bucket["key"]: bucket["doc_count"] for bucket in buckets}
@@ -70,15 +76,19 @@ def _plan_index(elastic: Elastic, index: str, keep: int) -> IndexPlan:
     """The oldest documents beyond ``keep``. Count and order come from one point in time, so ties cannot blur the number."""
     with elastic.point_in_time(index) as view:
         count = view.count(ALL)
-        excess_number = max(count - keep, 0)
-        oldest = view.hits(
-            query=ALL, sort=ORDER, page=min(max(excess_number, 1), PAGE), source=False, seq_no_primary_term=True
-        )
+        number = max(count - keep, 0)
+        page = min(max(number, 1), PAGE)
+        oldest = view.hits(query=ALL, sort=ORDER, page=page, source=False, seq_no_primary_term=True)
         victims = tuple(
-            Victim(hit["_id"], format_time(parse_time(hit["sort"][0])), hit["_seq_no"], hit["_primary_term"])
-            for hit in itertools.islice(oldest, excess_number)
+            Victim(hit["_id"], _time(hit["sort"][0]), hit["_seq_no"], hit["_primary_term"])
+            for hit in itertools.islice(oldest, number)
         )
     return IndexPlan(index, count, keep, victims)
+
+
+def _time(milliseconds: int) -> str:
+    """The time of a sort value; documents without one come last in the order, with the greatest value that there is."""
+    return "no time" if milliseconds >= NO_TIME else format_time(parse_time(milliseconds / 1000))
 
 
 def carry_out(
@@ -87,32 +97,50 @@ def carry_out(
     """Archive the victims of one index, verify the archive, and delete them. Returns what was done.
 
     A document that changed since the plan, or while it was archived, stays: the next run sees its new version.
+    Raises ArchiveError before anything was deleted, AuthError and AnswerError when Elasticsearch refuses to delete.
     """
-    stamp = clock().strftime("%Y%m%dT%H%M%SZ")
-    archive = Archive(os.path.join(archive_dir, "pruned", entry.index), f"{stamp}-{plan_hash[:12]}")
-    archived: list[Victim] = []
-    for start in range(0, len(entry.victims), BATCH):
-        planned = {victim.id: victim for victim in entry.victims[start : start + BATCH]}
-        found = elastic.call("mget", index=entry.index, ids=list(planned))["docs"]
-        same = [hit for hit in found if hit.get("found") and _is_version(hit, planned[hit["_id"]])]
-        archive.add(same)
-        archived += [planned[hit["_id"]] for hit in same]
-    reach("before_seal")
-    facts = {"index": entry.index, "plan": plan_hash, "time": format_time(clock())}
-    manifest = archive.seal({**facts, "oldest": entry.victims[0].time, "newest": entry.victims[-1].time})
-    deleted = 0
+    archived, archive, manifest = _archive(entry, plan_hash, elastic, archive_dir, clock, reach)
+    gone = 0
     for start in range(0, len(archived), BATCH):
         reach("mid_trim")
-        lines = [_deletion(entry.index, victim) for victim in archived[start : start + BATCH]]
-        deleted += sum(status == 200 for status in elastic.bulk(b"".join(lines)).statuses)
+        outcome = elastic.bulk(b"".join(_deletion(entry.index, victim) for victim in archived[start : start + BATCH]))
+        for position, status in enumerate(outcome.statuses):
+            # 404: deleted by a call whose reply was lost. 409: changed since, and therefore not deleted.
+            if status not in (200, 404, 409):
+                kind = AuthError if status in (401, 403) else AnswerError
+                raise kind(f"{entry.index}: Elasticsearch refuses to delete: {outcome.reasons.get(position, status)}.")
+            gone += status != 409
     return {
         **entry.describe(),
         "archived": manifest["documents"],
-        "deleted": deleted,
-        "changed_meanwhile": len(entry.victims) - deleted,
+        "deleted": gone,
+        "changed_meanwhile": len(entry.victims) - gone,
         "archive": archive.path,
         "sha256": manifest["sha256"],
     }
+
+
+def _archive(
+    entry: IndexPlan, plan_hash: str, elastic: Elastic, archive_dir: str, clock: Clock, reach: Reach
+) -> tuple[list[Victim], Archive, dict]:
+    """A verified archive of the victims that are still as they were planned: (those, the file, its manifest)."""
+    stamp = clock().strftime("%Y%m%dT%H%M%SZ")
+    archive = Archive(os.path.join(archive_dir, "pruned", entry.index), f"{stamp}-{plan_hash[:12]}")
+    archived: list[Victim] = []
+    try:
+        for start in range(0, len(entry.victims), BATCH):
+            planned = {victim.id: victim for victim in entry.victims[start : start + BATCH]}
+            found = elastic.call("mget", index=entry.index, ids=list(planned))["docs"]
+            same = [hit for hit in found if hit.get("found") and _is_version(hit, planned[hit["_id"]])]
+            archive.add(same)
+            archived += [planned[hit["_id"]] for hit in same]
+        reach("before_seal")
+        facts = {"index": entry.index, "plan": plan_hash, "time": format_time(clock())}
+        manifest = archive.seal({**facts, "oldest": entry.victims[0].time, "newest": entry.victims[-1].time})
+    except SocError:
+        archive.discard()
+        raise
+    return archived, archive, manifest
 
 
 def _is_version(hit: dict, victim: Victim) -> bool:
@@ -131,10 +159,8 @@ def prune(run: Run, reach: Reach = nowhere) -> dict:
     with contextlib.ExitStack() as stack:
         if not run.check_mode:
             stack.enter_context(lock(os.path.join(params["state_dir"], "retention", "lock")))
-        plan = make_plan(elastic, rules)
-        check_limits(plan, params["max_deletions"])
+        plan, failures = make_plan(elastic, rules, params["max_deletions"])
         done: list[dict] = []
-        failures: dict[str, SocError] = {}
         if not run.check_mode:
             for entry in plan.indices:
                 try:

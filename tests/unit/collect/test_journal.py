@@ -165,6 +165,39 @@ class TestJournal:
             write(journal, document(id="al-2"))
             assert [body["event"]["id"] for body in shipped(journal)] == ["al-1", "al-2"]
 
+    def test_a_commit_that_fails_takes_its_bytes_with_it(
+        self, tmp_path: Path, document: t.Callable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Journal(str(tmp_path)) as journal:
+            with monkeypatch.context() as patch:
+                patch.setattr(
+                    journal_module, "_insert_dead", lambda *_rest: journal._db.execute("INSERT INTO none VALUES (1)")
+                )
+                with pytest.raises(StateError):
+                    write(journal, document())
+            # The same process goes on, with another data set.
+            write(journal, document(id="al-2"))
+            assert [body["event"]["id"] for body in shipped(journal)] == ["al-2"]
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document())
+            assert [body["event"]["id"] for body in shipped(journal)] == ["al-2", "al-1"]
+
+    def test_a_database_that_cannot_be_read_is_told(self, tmp_path: Path, document: t.Callable) -> None:
+        with Journal(str(tmp_path)) as journal:
+            write(journal, document())
+            journal._db.execute("DROP TABLE record")
+            with pytest.raises(StateError, match="cannot be read"):
+                journal.known(["x"])
+
+    def test_a_rehearsal_in_a_folder_with_an_odd_name(self, tmp_path: Path, document: t.Callable) -> None:
+        folder = str(tmp_path / "a#b?c d")
+        with Journal(folder) as journal:
+            write(journal, document())
+        before = sorted(path.name for path in Path(folder).rglob("*"))
+        with Journal(folder, rehearsal=True) as journal:
+            assert journal.waiting() == 1
+        assert sorted(path.name for path in Path(folder).rglob("*")) == before
+
     def test_a_short_write_is_completed(
         self, tmp_path: Path, document: t.Callable, monkeypatch: pytest.MonkeyPatch
     ) -> None:

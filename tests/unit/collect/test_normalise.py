@@ -53,6 +53,12 @@ class TestProfiles:
             ({"base_url": "https://x", "sets": {"logs": {"id": None}}}, "logs lacks id"),
             ({"base_url": "https://x", "sets": {"logs": {"paging": {"style": "offset"}}}}, "paging style 'offset'"),
             ({"base_url": "https://x", "sets": {"logs": {"envelope": {"items": []}}}}, "where the records are"),
+            ({"base_url": "https://x", "sets": {"logs": {"paging": {"cap": "100"}}}}, "whole number as paging.cap"),
+            ({"base_url": "https://x", "sets": {"logs": {"paging": {"cursor": None}}}}, "needs paging.from"),
+            ({"base_url": "https://x", "sets": {"logs": {"tenant": "company"}}}, "entry of the wrong kind"),
+            ({"base_url": "https://x", "sets": {"logs": {"zone": "Europe/Brussel"}}}, "entry of the wrong kind"),
+            ({"base_url": "https://x", "sets": {"logs": "none"}}, "entry of the wrong kind"),
+            ({"base_url": "https://x", "sets": None}, "entry of the wrong kind"),
         ],
     )
     def test_a_wrong_profile_is_told(self, override: dict, sentence: str) -> None:
@@ -86,6 +92,8 @@ class TestNormalise:
             ({"id": None}, "no id"),
             ({"id": ""}, "no id"),
             ({"id": {"$oid": "1"}}, "no id"),
+            ({"id": 1.8446744073709552e19}, "no id"),
+            ({"company": {"id": "", "name": "Acme"}}, "no company"),
             ({"company": None}, "no company"),
             ({"company": {"id": "c1", "name": "  "}}, "no company"),
             ({"company": {"id": None, "name": "Acme"}}, "no company"),

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect.journal import Journal
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import Tally, collect_set
 from ansible_collections.netcure.soc.plugins.module_utils._collect.ship import ship
 from ansible_collections.netcure.soc.plugins.module_utils._collect.vendor import subscribed
+from ansible_collections.netcure.soc.plugins.module_utils._collect.walk import Tally, collect_set
 from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import BulkOutcome
 from ansible_collections.netcure.soc.plugins.module_utils._core.errors import AnswerError, AuthError, Unreachable
 
@@ -26,6 +26,9 @@ class FakeHttp:
 
     def __init__(self, *answers: t.Any) -> None:
         self.answers, self.calls = list(answers), []
+
+    def excerpt(self, text: str) -> str:
+        return text
 
     def json(
         self, method: str, url: str, *, params: t.Any = None, body: t.Any = None, repeatable: t.Any = None
@@ -88,6 +91,25 @@ class TestSearchAfter:
         assert http.calls[0]["body"]["from"] == "2026-11-20T08:34:03.000Z"
         assert (tally.new, tally.known) == (1, 1)
         assert tally.cursor_before == tally.cursor_after == "2026-11-20T09:14:03.000Z"
+
+    def test_a_time_in_the_future_does_not_move_the_cursor(
+        self, journal: Journal, cyberalarm_source: t.Any, alarm: dict, now: t.Any
+    ) -> None:
+        http = FakeHttp(hits(alarm, "a"), hits(alarm, "b", timestamp="2036-01-01T00:00:00Z"), hits(alarm))
+        tally = self.walk(journal, cyberalarm_source, http, now)
+        assert (tally.new, tally.cursor_after) == (2, "2026-11-20T09:14:03.000Z")
+
+    def test_out_of_order_the_cursor_waits_for_the_end(
+        self, journal: Journal, cyberalarm_source: t.Any, alarm: dict, now: t.Any
+    ) -> None:
+        mixed = hits(alarm, "a", timestamp="2026-11-19T00:00:00Z")
+        mixed["hits"] += hits(alarm, "b", timestamp="2026-11-20T00:00:00Z")["hits"]
+        mixed["hits"] += hits(alarm, "c", timestamp="2026-11-19T01:00:00Z")["hits"]
+        with pytest.raises(Unreachable):
+            self.walk(journal, cyberalarm_source, FakeHttp(mixed, Unreachable("gone")), now)
+        assert journal.cursor("logs") is None
+        tally = self.walk(journal, cyberalarm_source, FakeHttp(mixed, hits(alarm)), now)
+        assert tally.cursor_after == "2026-11-20T00:00:00.000Z"
 
     def test_a_page_that_is_served_for_ever_ends_the_walk(
         self, journal: Journal, cyberalarm_source: t.Any, alarm: dict, now: t.Any
@@ -201,17 +223,45 @@ class TestPages:
         http = FakeHttp(numbered(probe(1), last=3), numbered(probe(1), page=2, last=3))
         assert self.walk(journal, guardian360_source, http, now).vanished == 0
 
-    def test_an_empty_answer_marks_everything_as_gone(
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            [numbered()],
+            [numbered(probe(1), last=2), numbered(page=2, last=2)],
+            [numbered(probe(1), probe(2, updated_at=None), last=1)],
+        ],
+        ids=["empty list", "empty page before the last", "unreadable record"],
+    )
+    def test_a_list_that_cannot_be_whole_marks_nothing(
+        self, journal: Journal, guardian360_source: t.Any, now: t.Any, answers: list
+    ) -> None:
+        self.walk(journal, guardian360_source, FakeHttp(numbered(probe(1), probe(2), last=1)), now)
+        assert self.walk(journal, guardian360_source, FakeHttp(*answers), now).vanished == 0
+
+    def test_what_always_moves_makes_one_dead_letter(
         self, journal: Journal, guardian360_source: t.Any, now: t.Any
     ) -> None:
-        self.walk(journal, guardian360_source, FakeHttp(numbered(probe(1), last=1)), now)
-        assert self.walk(journal, guardian360_source, FakeHttp(numbered()), now).vanished == 1
+        for share in range(3):
+            bad = probe(1, company=None, percentage_of_scheduled_time=share)
+            self.walk(journal, guardian360_source, FakeHttp(numbered(bad, last=1)), now)
+        assert journal.dead_letters() == 1
+
+    def test_a_record_nested_too_deeply_is_a_dead_letter(
+        self, journal: Journal, guardian360_source: t.Any, now: t.Any
+    ) -> None:
+        deep: dict = {}
+        for _level in range(300):
+            deep = {"a": deep}
+        tally = self.walk(journal, guardian360_source, FakeHttp(numbered(probe(1, extra=deep), probe(2), last=1)), now)
+        assert (tally.new, tally.malformed) == (1, 1)
 
 
 def test_subscriptions(cyberalarm_source: t.Any, guardian360_source: t.Any) -> None:
     companies = [{"id": "c1", "subscribed": True}, {"id": "c2", "subscribed": False}, {"id": "c3"}]
     assert subscribed(cyberalarm_source, FakeHttp({"data": companies}, {"data": companies})) == {"c1"}  # type: ignore[arg-type]
     assert subscribed(guardian360_source, FakeHttp()) is None  # type: ignore[arg-type]
+    with pytest.raises(AnswerError, match="lists no company with a subscription"):
+        subscribed(cyberalarm_source, FakeHttp({"data": []}))  # type: ignore[arg-type]
 
 
 class FakeElastic:
@@ -273,12 +323,14 @@ class TestShip:
         result = ship(filled, elastic, lambda: now)  # type: ignore[arg-type]
         assert (result.indexed, result.refused, filled.waiting(), filled.dead_letters()) == (2, 1, 0, 1)
 
-    @pytest.mark.parametrize(("status", "kind"), [(403, AuthError), (404, AnswerError), (507, Unreachable)])
+    @pytest.mark.parametrize(
+        ("status", "kind"), [(400, AnswerError), (403, AuthError), (404, AnswerError), (507, Unreachable)]
+    )
     def test_any_other_refusal_keeps_everything_waiting(
         self, filled: Journal, document: t.Callable, now: t.Any, status: int, kind: type
     ) -> None:
         elastic = FakeElastic()
-        elastic.refuse[document(id="b").id] = (status, "no")
+        elastic.refuse[document(id="b").id] = (status, "validation_exception: maximum shards open")
         with pytest.raises(kind):
             ship(filled, elastic, lambda: now)  # type: ignore[arg-type]
         assert filled.waiting() == 3

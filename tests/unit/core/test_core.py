@@ -27,7 +27,13 @@ from ansible_collections.netcure.soc.plugins.module_utils._core.ids import (
     index_name,
     slug,
 )
-from ansible_collections.netcure.soc.plugins.module_utils._core.secrets import read_secret, redact
+from ansible_collections.netcure.soc.plugins.module_utils._core.secrets import (
+    excerpt,
+    header_value,
+    read_secret,
+    redact,
+    secret_option,
+)
 from ansible_collections.netcure.soc.plugins.module_utils._core.state import (
     atomic_write,
     lock,
@@ -75,7 +81,7 @@ class TestClock:
     def test_durations(self) -> None:
         assert parse_duration("15m") == timedelta(minutes=15)
         assert parse_duration("1.5h") == timedelta(minutes=90)
-        for wrong in ("", "15", "m", "15 minutes", None):
+        for wrong in ("", "15", "m", "15 minutes", "-15m", None):
             with pytest.raises(ConfigError, match="is not a duration"):
                 parse_duration(wrong)  # type: ignore[arg-type]
 
@@ -143,12 +149,26 @@ class TestSecrets:
         file = tmp_path / "token"
         file.write_text("abc\n")
         assert read_secret(str(file), "token") == "abc"
-        for content in ("", "two\nlines"):
+        for content in ("", "two\nlines", "\ufeffabc"):
             file.write_text(content)
             with pytest.raises(ConfigError, match="on one line"):
                 read_secret(str(file), "token")
         with pytest.raises(ConfigError, match="The token cannot be read from .*: No such file"):
             read_secret(str(tmp_path / "none"), "token")
+
+    def test_an_option_is_stripped_like_a_file(self) -> None:
+        assert secret_option({"key": "abc\n"}, "key", "key") == "abc"
+        with pytest.raises(ConfigError) as caught:
+            secret_option({"key": "abc\ndef"}, "key", "key")
+        assert "abc" not in caught.value.message
+        with pytest.raises(ConfigError) as caught:
+            header_value("abc\u201d", "key")
+        assert "abc" not in caught.value.message
+
+    def test_an_excerpt_shows_no_half_of_a_secret(self) -> None:
+        secret = "x" * 300
+        assert "xxx" not in excerpt(f"token {secret} is bad", (secret,))
+        assert excerpt("one\n  two\x1b[31m", ()) == "one two [31m"
 
     def test_redaction_leaves_no_tail(self) -> None:
         assert redact("abc and abcdef", ("abc", "abcdef", "")) == "******** and ********"

@@ -102,6 +102,11 @@ def test_operations_are_cut_where_they_end() -> None:
 )
 def test_options_that_cannot_work(options: dict, sentence: str) -> None:
     names = ("url", "ca_path", "api_key", "api_key_file", "username", "password", "password_file", "timeout")
-    params = {**dict.fromkeys(f"elasticsearch_{name}" for name in names), "elasticsearch_url": "https://x", **options}
+    params = {
+        **dict.fromkeys(f"elasticsearch_{name}" for name in names),
+        "elasticsearch_url": "https://x",
+        "elasticsearch_timeout": 60,
+    }
+    params.update(options)
     with pytest.raises(ConfigError, match=sentence):
         connect(params)

@@ -150,6 +150,12 @@ def test_retry_after_in_both_forms(monkeypatch: pytest.MonkeyPatch, waits: list[
     assert 6 <= waits[0] <= 8
 
 
+def test_a_retry_after_that_says_nothing_is_ignored(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
+    http, calls = client(monkeypatch, Answer(503, headers={"Retry-After": "soon"}), Answer(200))
+    http.json("GET", URL)
+    assert len(calls) == 2
+
+
 def test_retry_after_is_capped(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
     http, _calls = client(
         monkeypatch, Answer(429, headers={"Retry-After": "86400"}), Answer(200), retries=Retries(longest=20)
@@ -193,11 +199,11 @@ def test_refusals_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_secret_in_any_message(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
     for answer in (
-        Answer(403, b"token s3cret is bad"),
+        Answer(403, b"token " + b"s3cret" * 100 + b" is bad"),
         Answer(404, b"s3cret"),
         requests.exceptions.ConnectionError("s3cret"),
     ):
-        http, _calls = client(monkeypatch, *[answer] * 4, secrets=lambda: ("s3cret",))
+        http, _calls = client(monkeypatch, *[answer] * 4, secrets=lambda: ("s3cret" * 100, "s3cret"))
         with pytest.raises((AuthError, AnswerError, Unreachable)) as caught:
             http.json("GET", URL + "?key=s3cret")
         assert "s3cret" not in caught.value.message

@@ -59,10 +59,11 @@ class TestPlan:
         assert plans[0].hash == Plan((IndexPlan("soc-a", 9, 8, (victim("1"),)),)).hash
 
     def test_too_much_is_refused_as_a_whole(self) -> None:
-        plan = Plan((IndexPlan("soc-a", 4, 2, (victim("1"), victim("2"))),))
-        check_limits(plan, 2)
-        with pytest.raises(Refused, match="would delete 2 documents, more than max_deletions"):
-            check_limits(plan, 1)
+        over = [("soc-a", 4, 2), ("soc-b", 9, 8)]
+        check_limits(over, 3)
+        with pytest.raises(Refused, match="would delete 3 documents, more than max_deletions") as caught:
+            check_limits(over, 2)
+        assert caught.value.details == {"planned": {"soc-a": 2, "soc-b": 1}}
 
 
 def hit(key: str, version: int = 3) -> dict:
