@@ -42,10 +42,10 @@ def test_the_runtime_role_on_a_clean_host(tmp_path: Path) -> None:
     }
     check = run_playbook(RUNTIME, variables, tmp_path, "--check", "--diff")
     assert check.returncode == 0, check.stdout + check.stderr
-    assert changed(check.stdout) == 4 and not (tmp_path / "opt").exists()
+    assert changed(check.stdout) == 5 and not (tmp_path / "opt").exists()
     first = run_playbook(RUNTIME, variables, tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert changed(first.stdout) == 4
+    assert changed(first.stdout) == 5
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o750
     again = run_playbook(RUNTIME, variables, tmp_path)
     assert changed(again.stdout) == 0, again.stdout

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from ansible_collections.netcure.soc.plugins.module_utils._collect.run import fe
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
 from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec, escalate
 
-from tests.conftest import Search, run_here, run_module
+from tests.conftest import ROOT, Search, run_here, run_module
 
 ROSTER = "contacts:\n  - name: An\n    list: oncall\n"
 
@@ -165,6 +168,44 @@ def test_elasticsearch_away_calls_about_what_is_due(soc: Soc) -> None:
     assert away.failed
     assert "cannot be reached" in away.msg
     assert len(soc.calls()) == 1
+
+
+def test_the_playbook_calls_when_the_vendor_cannot_be_asked_and_says_so(soc: Soc, tmp_path: Path) -> None:
+    soc.world.raise_incident("muller-zonen-bv", 1)
+    soc.collect()
+    soc.escalate()
+    soc.world.advance(16 * 60)
+    search, mail = soc.search, soc.mail
+    variables = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "runtime_venv": sys.prefix,
+        "runtime_state_dir": str(soc.state),
+        "runtime_log_dir": str(soc.state / "log"),
+        "elasticsearch_url": search.endpoint.url,
+        "elasticsearch_ca_path": str(search.endpoint.ca_path),
+        "collect_elasticsearch_api_key_file": str(search.keys["collector"]),
+        "escalate_elasticsearch_api_key_file": str(search.keys["escalator"]),
+        "cyberalarm_base_url": "https://localhost:9",
+        "cyberalarm_token_file": str(soc.vendors.folder / "secrets/cyberalarm-token"),
+        "cyberalarm_profile": {"retry": {"max": 0}},
+        "escalate_roster": str(soc.roster),
+        "escalate_mail_from": "soc@soc.example",
+        "escalate_mail_domain": "vocalnotify.example",
+        "escalate_smtp_host": "localhost",
+        "escalate_smtp_port": mail.smtp_port,
+        "escalate_smtp_ca_path": str(mail.tls.ca),
+        "escalate_smtp_username": mail.username,
+        "escalate_smtp_password_file": str(mail.folder / "secrets/mail-password"),
+        "soc_now": format_time(soc.world.now),
+    }
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"soc": {"hosts": {"localhost": None}, "vars": variables}}))
+    command = ["ansible-playbook", "-i", str(inventory), "playbooks/escalate.yml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert len(soc.calls()) == 1, done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Calls were made, but the alarms could not be refreshed before" in done.stdout
 
 
 def test_no_secret_is_ever_shown(soc: Soc) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from pathlib import Path
 
@@ -85,6 +86,28 @@ def test_argument_specs_of_roles_equal_their_defaults(role: Path) -> None:
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text("utf-8"))
     assert {name: entry["default"] for name, entry in options.items() if "default" in entry} == defaults
     assert all(entry.get("required") for name, entry in options.items() if name not in defaults)
+
+
+@pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda path: path.name)
+def test_the_readme_of_a_role_lists_its_variables(role: Path) -> None:
+    options = yaml.safe_load((role / "meta/argument_specs.yml").read_text("utf-8"))["argument_specs"]["main"]["options"]
+    readme = (role / "README.md").read_text("utf-8")
+    listed = [line.split("`")[1] for line in readme.splitlines() if line.startswith("| `")]
+    assert listed == list(options)
+    defaults = [str(entry["default"]) for entry in options.values() if entry.get("default") not in (None, "")]
+    assert not [default for default in defaults if f"`{default}`" not in readme]
+
+
+def test_every_variable_of_the_playbooks_is_documented() -> None:
+    guide = (ROOT / "docs/operating.md").read_text("utf-8")
+    pattern = re.compile(r"\b(?:collect|prune|escalate|report|guardian360|cyberalarm)_[a-z0-9_]+")
+    internal = {"collect_failed", "collect_outcome", "escalate_not_refreshed", "escalate_refreshed"}
+    used = set()
+    for path in (ROOT / "playbooks").glob("*.yml"):
+        text = re.sub(r"^ *netcure\.soc\..*$", "", path.read_text("utf-8"), flags=re.MULTILINE)
+        used |= set(pattern.findall(text)) - internal
+    endings = tuple(re.findall(r"`(_[a-z0-9_]+)`", guide))
+    assert not [name for name in sorted(used) if f"`{name}`" not in guide and not name.endswith(endings)]
 
 
 def test_no_secret_has_a_default() -> None:
