@@ -177,11 +177,11 @@ class TestSecrets:
 class TestState:
     def test_a_file_is_replaced_in_one_step_with_its_mode(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
-        assert atomic_write(str(path), b"one", 0o600) is True
-        assert atomic_write(str(path), b"one", 0o600) is False
-        assert atomic_write(str(path), b"two", 0o600) is True
+        assert atomic_write(str(path), b"one", 0o640) is True
+        assert atomic_write(str(path), b"one", 0o640) is False
+        assert atomic_write(str(path), b"two", 0o640) is True
         assert path.read_bytes() == b"two"
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
         assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
         with pytest.raises(StateError, match="cannot be written"):
             atomic_write(str(tmp_path / "none/file"), b"")

@@ -108,6 +108,21 @@ class TestArchive:
             archive.seal({})
         assert list(tmp_path.iterdir()) == []
 
+    def test_another_content_than_what_was_written_leaves_no_archive(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def swapped(path: str) -> tuple[str, str, int]:
+            content = gzip.decompress(Path(path).read_bytes()).replace(b'"1"', b'"2"')
+            Path(path).write_bytes(gzip.compress(content))
+            return read_back(path)
+
+        monkeypatch.setattr(archive_module, "read_back", swapped)
+        archive = Archive(str(tmp_path), "one")
+        archive.add([hit("1")])
+        with pytest.raises(ArchiveError, match="does not read back as it was written. Nothing was deleted"):
+            archive.seal({})
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_full_disk_leaves_no_archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         archive = Archive(str(tmp_path), "one")
         monkeypatch.setattr(archive, "_handle", open("/dev/full", "wb", buffering=0))  # noqa: SIM115
