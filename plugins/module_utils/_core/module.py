@@ -11,7 +11,7 @@ import dataclasses
 import typing as t
 
 from .clock import Clock, clock
-from .errors import SocError
+from .errors import InternalError, SocError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,9 @@ def run_module(module: t.Any, work: t.Callable[[Run], dict]) -> None:
         )
     except SocError as exc:
         module.fail_json(msg=exc.message, failure=exc.as_dict())
+    except Exception as exc:  # noqa: BLE001 - a traceback may hold a secret, or a vendor's text
+        fault = InternalError.of(exc)
+        module.fail_json(msg=fault.message, failure=fault.as_dict())
     if not module._diff:
         result.pop("diff", None)
     if result.get("failure"):
