@@ -4,6 +4,10 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 
+ifneq ($(words $(CURDIR)),1)
+$(error The path of this folder holds a space, which Ansible does not take in the path of an interpreter: move it)
+endif
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
