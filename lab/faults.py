@@ -53,7 +53,7 @@ class Faults:
 
     def add(self, kind: str, **arguments: object) -> Fault:
         """See Fault and KINDS for the arguments. Raises ValueError or TypeError for what it does not know."""
-        fault = Fault(kind, **arguments)  # type: ignore[arg-type]
+        fault = Fault(kind, **arguments)
         with self._guard:
             self._queue.append(fault)
         return fault

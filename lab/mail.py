@@ -39,7 +39,7 @@ from pysasl.hashing import BuiltinHash
 
 from lab.certificates import certificates
 from lab.processes import end_with, listen
-from lab.simulators import Secret
+from lab.vendors import Secret
 
 USER = "soc"
 DOMAIN = "vocalnotify.example"
@@ -151,7 +151,7 @@ class _Handler:
     def __init__(self, servers: MailServers) -> None:
         self._servers = servers
 
-    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
         fault = await asyncio.to_thread(self._servers.faults.strike)
         if fault == "refuse":
             return "451 4.3.2 Not now, try again later"

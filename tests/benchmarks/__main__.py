@@ -86,7 +86,7 @@ def journal_path(folder: str, pages: Pages) -> tuple[float, Journal]:
     source = load(merge(PROFILE, {"base_url": "https://vendor.example"}))
     journal = Journal(folder)
     began = cpu()
-    tally = collect_set(journal, source, source.sets["logs"], pages, lambda: NOW, timedelta(0), None)  # type: ignore[arg-type]
+    tally = collect_set(journal, source, source.sets["logs"], pages, lambda: NOW, timedelta(0), None)
     spent = cpu() - began
     assert tally.new == pages.total, tally
     return pages.total / spent, journal

@@ -100,7 +100,7 @@ def mails():
         def __init__(self) -> None:
             self.ids: list[str] = []
 
-        async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        async def handle_DATA(self, server, session, envelope):
             self.ids += re.findall(rb"^Message-ID: (\S+)", envelope.content, re.MULTILINE)
             return "250 OK"
 

@@ -104,7 +104,7 @@ def _collect_sets(
             tallies[data_set.name] = collect_set(journal, source, data_set, http, clock, look_back, tenants)
         except SocError as exc:
             failures[data_set.name] = exc
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it must not stop the other sets and the shipping
+        except Exception as exc:  # whatever it is, it must not stop the other sets and the shipping
             failures[data_set.name] = InternalError.of(exc)
     return tallies, failures
 

@@ -39,7 +39,7 @@ def parse_time(value: object, zone: str = "UTC") -> datetime:
     if isinstance(value, bool) or value is None or value == "":
         raise ValueError(f"{value!r} is not a time")
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError):
         number = None
     try:

@@ -37,7 +37,7 @@ def run_module(module: t.Any, work: t.Callable[[Run], dict]) -> None:
         )
     except SocError as exc:
         module.fail_json(msg=exc.message, failure=exc.as_dict())
-    except Exception as exc:  # noqa: BLE001 - a traceback may hold a secret, or a vendor's text
+    except Exception as exc:  # a traceback may hold a secret, or a vendor's text
         fault = InternalError.of(exc)
         module.fail_json(msg=fault.message, failure=fault.as_dict())
     if not module._diff:

@@ -70,7 +70,7 @@ def probe(number: int, **fields: t.Any) -> dict:
 
 class TestSearchAfter:
     def walk(self, journal: Journal, source: t.Any, http: FakeHttp, now: t.Any) -> Tally:
-        return collect_set(journal, source, source.sets["logs"], http, lambda: now, LOOK_BACK, frozenset({"c1"}))  # type: ignore[arg-type]
+        return collect_set(journal, source, source.sets["logs"], http, lambda: now, LOOK_BACK, frozenset({"c1"}))
 
     def test_page_after_page_until_an_empty_one(
         self, journal: Journal, cyberalarm_source: t.Any, alarm: dict, now: t.Any
@@ -160,7 +160,7 @@ class TestSearchAfter:
 
 class TestPages:
     def walk(self, journal: Journal, source: t.Any, http: FakeHttp, now: t.Any, name: str = "probes") -> Tally:
-        return collect_set(journal, source, source.sets[name], http, lambda: now, LOOK_BACK, None)  # type: ignore[arg-type]
+        return collect_set(journal, source, source.sets[name], http, lambda: now, LOOK_BACK, None)
 
     def test_a_short_page_ends_nothing_and_the_counter_does(
         self, journal: Journal, guardian360_source: t.Any, now: t.Any
@@ -258,10 +258,10 @@ class TestPages:
 
 def test_subscriptions(cyberalarm_source: t.Any, guardian360_source: t.Any) -> None:
     companies = [{"id": "c1", "subscribed": True}, {"id": "c2", "subscribed": False}, {"id": "c3"}]
-    assert subscribed(cyberalarm_source, FakeHttp({"data": companies}, {"data": companies})) == {"c1"}  # type: ignore[arg-type]
-    assert subscribed(guardian360_source, FakeHttp()) is None  # type: ignore[arg-type]
+    assert subscribed(cyberalarm_source, FakeHttp({"data": companies}, {"data": companies})) == {"c1"}
+    assert subscribed(guardian360_source, FakeHttp()) is None
     with pytest.raises(AnswerError, match="lists no company with a subscription"):
-        subscribed(cyberalarm_source, FakeHttp({"data": []}))  # type: ignore[arg-type]
+        subscribed(cyberalarm_source, FakeHttp({"data": []}))
 
 
 class FakeElastic:
@@ -298,8 +298,8 @@ class TestShip:
 
     def test_everything_once(self, filled: Journal, now: t.Any) -> None:
         elastic = FakeElastic()
-        assert ship(filled, elastic, lambda: now).indexed == 3  # type: ignore[arg-type]
-        assert ship(filled, elastic, lambda: now).indexed == 0  # type: ignore[arg-type]
+        assert ship(filled, elastic, lambda: now).indexed == 3
+        assert ship(filled, elastic, lambda: now).indexed == 0
         assert len(elastic.documents) == 3
 
     def test_a_lost_reply_costs_nothing(self, filled: Journal, now: t.Any) -> None:
@@ -310,8 +310,8 @@ class TestShip:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            ship(filled, elastic, lambda: now, reach)  # type: ignore[arg-type]
-        result = ship(filled, elastic, lambda: now)  # type: ignore[arg-type]
+            ship(filled, elastic, lambda: now, reach)
+        result = ship(filled, elastic, lambda: now)
         assert (result.indexed, result.already) == (0, 3)
         assert filled.waiting() == 0
 
@@ -320,7 +320,7 @@ class TestShip:
     ) -> None:
         elastic = FakeElastic()
         elastic.refuse[document(id="b").id] = (400, "document_parsing_exception: failed to parse field [source.ip]")
-        result = ship(filled, elastic, lambda: now)  # type: ignore[arg-type]
+        result = ship(filled, elastic, lambda: now)
         assert (result.indexed, result.refused, filled.waiting(), filled.dead_letters()) == (2, 1, 0, 1)
 
     @pytest.mark.parametrize(
@@ -332,8 +332,8 @@ class TestShip:
         elastic = FakeElastic()
         elastic.refuse[document(id="b").id] = (status, "validation_exception: maximum shards open")
         with pytest.raises(kind):
-            ship(filled, elastic, lambda: now)  # type: ignore[arg-type]
+            ship(filled, elastic, lambda: now)
         assert filled.waiting() == 3
         elastic.refuse.clear()
-        assert ship(filled, elastic, lambda: now).indexed == 1  # type: ignore[arg-type]
+        assert ship(filled, elastic, lambda: now).indexed == 1
         assert len(elastic.documents) == 3

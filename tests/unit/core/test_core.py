@@ -83,7 +83,7 @@ class TestClock:
         assert parse_duration("1.5h") == timedelta(minutes=90)
         for wrong in ("", "15", "m", "15 minutes", "-15m", None):
             with pytest.raises(ConfigError, match="is not a duration"):
-                parse_duration(wrong)  # type: ignore[arg-type]
+                parse_duration(wrong)
 
 
 class TestArgumentSpec:

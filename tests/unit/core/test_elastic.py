@@ -22,7 +22,7 @@ PAYLOAD = b'{"create":{"_id":"1"}}\n{"a":1}\n{"delete":{"_id":"2"}}\n{"index":{"
 
 
 def api_error(status: int) -> elasticsearch.ApiError:
-    return elasticsearch.ApiError("message", SimpleNamespace(status=status), {"error": "s3cret"})  # type: ignore[arg-type]
+    return elasticsearch.ApiError("message", SimpleNamespace(status=status), {"error": "s3cret"})
 
 
 class Client:

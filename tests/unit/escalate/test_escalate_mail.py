@@ -147,13 +147,13 @@ class Sink:
         self.mails: list[tuple] = []
         self.answer = "250 OK"
 
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+    async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody"):
             return "550 no such list"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+    async def handle_DATA(self, server, session, envelope):
         if self.answer == "hang up":
             self.mails.append((session.ssl is not None, envelope))
             server.transport.abort()
