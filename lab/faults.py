@@ -17,7 +17,7 @@ KINDS = {
     "html": "status 200 and an HTML page instead of JSON",
     "refused": "status 200 and a body that says that it failed",
     "401": "the token counts as expired for this call",
-    "expire": "the token counts as expired until the file holds another one",
+    "expire": "the token of this call counts as expired from now on",
     "repeat": "a page also brings records (5) of the page before it, and one of its own twice",
     "shuffle": "the records of a page come in another order",
     "swap": "the last record of a page changes places with the first one of the next page",

@@ -21,7 +21,7 @@ from ansible_collections.netcure.soc.plugins.module_utils._core.state import ato
 from lab import LabError
 from lab.exports import write_exports
 from lab.services import ROOT, Lab, up
-from lab.summary import Check, Facts, checks, duplicates, results, tally
+from lab.summary import Check, Facts, checks, duplicates, identity, results, tally, vendor_documents
 from lab.world import World
 
 # The world of `make lab`: a week of history, always the same.
@@ -43,7 +43,7 @@ contacts:
 def run(folder: Path) -> bool:
     """Everything that `make lab` does; True when every figure is right."""
     began = time.monotonic()
-    print("Starting the lab: Elasticsearch, simulators of Guardian360 and CyberAlarm, mail ...", flush=True)
+    print("Starting the lab: Elasticsearch, simulators of Guardian360, CyberAlarm and WatchGuard, mail ...", flush=True)
     lab = up(folder, **WORLD)
     started = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in lab.started.items() if seconds >= 0.5)
     print(f"  running ({started or 'all of it was already'})")
@@ -115,21 +115,20 @@ def look(lab: Lab, steps: list[dict]) -> Facts:
         }
     )
     everything = {"query": {"match_all": {}}, "sort": [{"soc.id": "asc"}], "page": 5000}
-    hits = elastic.hits("soc-*", **everything, source_includes=["event.id"])
+    hits = elastic.hits("soc-*", **everything, source_includes=["event.id", "event.original"])
     archived = []
     for path in sorted((lab.folder / "soc/archive/pruned").rglob("*.ndjson.gz")):
         lines = gzip.decompress(path.read_bytes()).splitlines()
-        archived += [
-            (json.loads(action)["index"]["_index"], json.loads(source)["event"]["id"])
-            for action, source in zip(lines[::2], lines[1::2])
-        ]
+        for action, source in zip(lines[::2], lines[1::2]):
+            index = json.loads(action)["index"]["_index"]
+            archived.append((index, identity(index, json.loads(source))))
     with (lab.folder / "soc/exports/findings.csv").open(encoding="utf-8-sig", newline="") as handle:
         rows = set(map(tuple, list(csv.reader(handle))[1:]))
     return Facts(
         steps=steps,
         truth=lab.control("GET", "truth"),
         world=json.loads((lab.folder / "world.json").read_bytes()),
-        indexed=[(hit["_index"], hit["_source"]["event"]["id"]) for hit in hits],
+        indexed=vendor_documents(hits),
         archived=archived,
         mails=[mail.message_id for mail in lab.mailbox.calls()],
         export_rows=rows,

@@ -11,12 +11,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import cyberalarm, guardian360
 from ansible_collections.netcure.soc.plugins.module_utils._core.ids import index_name
 from ansible_collections.netcure.soc.plugins.module_utils._core.state import atomic_write
 
 from lab import LabError
 from lab.elasticsearch import Endpoint
+from lab.world import PROFILES
 
 DUTIES: dict[str, list[str]] = {
     # `index` creates and replaces documents, and cannot delete them.
@@ -36,7 +36,7 @@ def roles(slugs: Iterable[str]) -> dict[str, dict]:
     for slug in slugs:
         indices = [
             index_name(profile["source"], entry.get("index", name), slug)
-            for profile in (cyberalarm.PROFILE, guardian360.PROFILE)
+            for profile in PROFILES.values()
             for name, entry in profile["sets"].items()
         ]
         found[f"reader-{slug}"] = _role(indices, ["read", "view_index_metadata"])

@@ -1,10 +1,11 @@
 # Copyright (c) Netcure and contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The closed services, over HTTPS: CyberAlarm and Guardian360 as their source profiles describe them.
+"""The closed services, over HTTPS: CyberAlarm, Guardian360 and WatchGuard Cloud as their source profiles describe them.
 
 Paths, envelopes and paging come from the profiles that the client uses: what is corrected there is corrected here.
-Each source has a prefix of its own (``/cyberalarm``, ``/guardian360``). Below ``/_lab`` is the control of the lab.
+Each source has a prefix of its own (``/cyberalarm``, ``/guardian360``, ``/watchguard``). Below ``/_lab`` is the control
+of the lab. What its Fireboxes send to syslog is in ``firebox/firebox.log``.
 Run as ``python -m lab.simulators --folder .lab``, or in a test: ``with Simulators(folder) as simulators:``.
 """
 
@@ -30,13 +31,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lab.certificates import certificates
+from lab.companies import COMPANIES
 from lab.faults import Fault, Faults
+from lab.firebox import SyslogFile
 from lab.processes import end_with, listen
 from lab.vendors import Secret, Vendor, html_answer, json_answer
 from lab.world import PROFILES, World
 
 # What a vendor's server gives at most, whatever is asked for.
 PAGE_CAP = 500
+WITH_API_KEY = ("guardian360", "watchguard")
 CONTROL_HEADER = "Lab-Token"
 CALLS_KEPT = 10_000
 
@@ -55,7 +59,8 @@ class Simulators:
         self.world, self.faults, self.page_cap, self.port = world or World(), Faults(), page_cap, port
         self.calls: collections.deque[dict] = collections.deque(maxlen=CALLS_KEPT)
         self.control = Secret(self.folder / "secrets" / "control-token")
-        self.vendors = {name: Vendor(self, profile, name == "guardian360") for name, profile in PROFILES.items()}
+        self.syslog = SyslogFile(self.folder)
+        self.vendors = {name: Vendor(self, profile, name in WITH_API_KEY) for name, profile in PROFILES.items()}
         self.tls = certificates(self.folder)
         routes = [route for vendor in self.vendors.values() for route in vendor.routes()]
         routes += [
@@ -66,6 +71,7 @@ class Simulators:
                 ("incident", "POST", self._incident),
                 ("review", "POST", self._review),
                 ("probe", "POST", self._probe),
+                ("solve", "POST", self._solve),
                 ("late", "POST", self._late),
                 ("faults", "GET", self._get_faults),
                 ("faults", "POST", self._add_fault),
@@ -83,6 +89,27 @@ class Simulators:
     def url(self, source: str) -> str:
         """The base URL of a vendor; with source ``_lab`` that of the control."""
         return f"https://localhost:{self.port}/{source}"
+
+    def endpoints(self) -> dict[str, dict]:
+        """How each vendor is reached, for an inventory. Secrets are in files; none is in here."""
+        found: dict[str, dict] = {}
+        for name, vendor in self.vendors.items():
+            found[name] = {
+                "base_url": self.url(name),
+                "ca_path": str(self.tls.ca),
+                "token_file": str(vendor.token.path),
+                "client_id": vendor.tokens.client_id,
+                "client_secret_file": str(vendor.tokens.client_secret.path),
+                **({"api_key_file": str(vendor.api_key.path)} if vendor.api_key else {}),
+            }
+        owners = [company for company in COMPANIES if company.firewall]
+        names = {company: {"id": company.ids["watchguard"], "name": company.name} for company in owners}
+        found["watchguard"] |= {
+            "accounts": {company.ids["watchguard"]: names[company] for company in owners},
+            "devices": {company.firebox[1]: names[company] for company in owners},
+            "syslog_files": [str(self.syslog.path)],
+        }
+        return found
 
     def note(self, source: str, name: str, method: str, asked: dict, status: int, fault: Fault | None) -> None:
         self.calls.append(
@@ -125,6 +152,7 @@ class Simulators:
         if "set" in asked:
             self.world.set_clock(parse_time(asked["set"]))
         self.world.advance(float(asked.get("advance", 0)))
+        self.syslog.catch_up(self.world)
         return self._get_clock(asked)
 
     def _incident(self, asked: dict) -> dict:
@@ -140,6 +168,11 @@ class Simulators:
 
     def _probe(self, asked: dict) -> dict:
         self.world.set_probe(asked["id"], asked["status"])
+        return {}
+
+    def _solve(self, asked: dict) -> dict:
+        for identity in asked["ids"]:
+            self.world.solve(identity)
         return {}
 
     def _late(self, asked: dict) -> dict:
@@ -166,15 +199,27 @@ class Simulators:
         self.world.version = old.version + 1  # nothing that was remembered of the old one fits
         self.faults.clear()
         self.calls.clear()
+        self.syslog.clear()
+        self.syslog.catch_up(self.world)
         return self.world.save()
 
     def _settings(self, asked: dict) -> dict:
+        """page_cap; heeds_company_id of Guardian360; token_lifetime in seconds. Returns all of them."""
         self.page_cap = int(asked.get("page_cap", self.page_cap))
-        return {"page_cap": self.page_cap}
+        if "heeds_company_id" in asked:
+            self.world.heed_company_id(asked["heeds_company_id"])
+        tokens = [vendor.tokens for vendor in self.vendors.values()]
+        for one in tokens:
+            one.lifetime = float(asked.get("token_lifetime", one.lifetime))
+        return {
+            "page_cap": self.page_cap,
+            "heeds_company_id": self.world.heeds_company_id,
+            "token_lifetime": tokens[0].lifetime,
+        }
 
     def _token(self, asked: dict) -> dict:
-        """The vendor gives out a new token, and writes it to the file; the old one is worth nothing any more."""
-        self.vendors[asked["source"]].token.renew()
+        """The vendor writes a new token to the file; nothing that it gave out before is worth anything any more."""
+        self.vendors[asked["source"]].tokens.renew()
         return {}
 
     def _truth(self, asked: dict) -> dict:
@@ -249,6 +294,8 @@ def main() -> None:
     if given and not lab.state_file.exists():
         lab._reset(given)
     lab.save()
+    lab.syslog.catch_up(lab.world)
+    atomic_write(str(lab.folder / "vendors.json"), orjson.dumps(lab.endpoints(), option=orjson.OPT_INDENT_2), 0o600)
     end_with(lab.tls.key)
     with contextlib.suppress(KeyboardInterrupt):
         lab.run()

@@ -9,10 +9,27 @@ import collections
 import dataclasses
 import typing as t
 
+from ansible_collections.netcure.soc.plugins.module_utils._core.ids import index_name
+
+from lab.world import PROFILES
+
+# What the SOC writes about itself; no vendor sent it.
+OWN = ("soc-probe",)
+# Where documents are lines of files. The product gives each an id of its own; what a person knows is the line.
+LINES = tuple(
+    index_name(source, entry.get("index", name), "")
+    for source, profile in PROFILES.items()
+    for name, entry in profile["sets"].items()
+    if entry.get("files")
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Everything that was seen after a run. ``indexed`` and ``archived`` hold (index, vendor id) of each document."""
+    """Everything that was seen after a run.
+
+    ``indexed`` and ``archived`` hold (index, vendor id) of each vendor document, (index, line) of what is from a file.
+    """
 
     steps: list[dict]
     truth: dict
@@ -35,6 +52,16 @@ class Check:
     @property
     def ok(self) -> bool:
         return self.true == self.seen
+
+
+def vendor_documents(hits: t.Iterable[dict]) -> list[tuple[str, str]]:
+    """(index, vendor id, or the line) of those hits of Elasticsearch that came from a vendor."""
+    return [(hit["_index"], identity(hit["_index"], hit["_source"])) for hit in hits if hit["_index"] not in OWN]
+
+
+def identity(index: str, source: dict) -> str:
+    """By what the simulators know a document: the vendor's id, or the line that it was made from."""
+    return source["event"]["original" if index.startswith(LINES) else "id"]
 
 
 def results(step: dict, module: str) -> list[dict]:

@@ -6,23 +6,28 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import random
 import secrets
+import time
 import typing as t
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import orjson
+from ansible_collections.netcure.soc.plugins.module_utils._collect.profile import compile_paths, dig, merge
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import parse_time
 from ansible_collections.netcure.soc.plugins.module_utils._core.state import atomic_write
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab.companies import COMPANIES
+from lab.companies import COMPANIES, Company
 from lab.faults import Fault
+from lab.lighthouse import second_version
 from lab.world import Record
 
 if t.TYPE_CHECKING:
@@ -71,37 +76,85 @@ class CutOff(Response):
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
+class Tokens:
+    """What a vendor lets in: the token in a file, and those that it gave out for client credentials.
+
+    ``lifetime`` of what it gives out is in seconds of the real clock, by which the client counts too.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.file = Secret(folder / f"{name}-token")
+        self.client_id, self.client_secret = f"{name}-soc", Secret(folder / f"{name}-client-secret")
+        self.lifetime = 3600.0
+        self._given: dict[str, float] = {}
+        self._expired: set[str] = set()
+
+    def fits(self, token: str) -> bool:
+        known = self.file.fits(token) or self._given.get(token, 0) > time.monotonic()
+        return known and token not in self._expired
+
+    def give(self) -> dict:
+        """A new token, as the answer of a token endpoint (RFC 6749, section 5.1)."""
+        token = secrets.token_urlsafe(24)
+        self._given[token] = time.monotonic() + self.lifetime
+        return {"token_type": "Bearer", "expires_in": round(self.lifetime), "access_token": token}
+
+    def expire(self, token: str) -> None:
+        """This one is worth nothing any more."""
+        self._expired.add(token)
+
+    def renew(self) -> None:
+        """Nothing that was given out is good any more; the file gets a new token."""
+        self._given.clear()
+        self.file.renew()
+
+
 class Vendor:
     """One source: its data sets as routes, its credentials, its faults."""
 
     def __init__(self, lab: Simulators, profile: dict, api_key: bool) -> None:
         self.lab, self.profile, self.name = lab, profile, profile["source"]
         folder = lab.folder / "secrets"
-        self.token = Secret(folder / f"{self.name}-token")
+        self.tokens = Tokens(folder, self.name)
         self.api_key = Secret(folder / f"{self.name}-api-key") if api_key else None
-        self._expired: str | None = None
-        self._lists: dict[str, tuple] = {}
+        self._lists: dict[tuple, tuple] = {}
+
+    @property
+    def token(self) -> Secret:
+        """The bearer token in a file."""
+        return self.tokens.file
 
     def routes(self) -> list[Route]:
-        found = [
-            Route(f"/{self.name}{entry['path']}", self._endpoint(name, entry), methods=[entry.get("method", "GET")])
-            for name, entry in self.profile["sets"].items()
-        ]
-        if self.profile.get("subscriptions"):
-            found.append(Route(f"/{self.name}{self.profile['subscriptions']['path']}", self._subscriptions))
+        found: dict[tuple[str, str], t.Callable] = {}
+        for version, changes in {"v1": {}, **self.profile.get("api", {})}.items():
+            for name, entry in merge(self.profile, changes)["sets"].items():
+                if not entry.get("files"):
+                    found.setdefault((entry["path"], entry.get("method", "GET")), self._endpoint(name, entry, version))
+        companies, auth = self.profile.get("companies", {}), self.profile.get("auth", {})
+        if companies.get("path"):
+            found.setdefault((companies["path"], "GET"), self._companies)
+        if auth.get("path"):
+            found[auth["path"], "POST"] = self._token
         if self.name == "cyberalarm":
-            # Contract of the re-check of one alarm; the profile has no word for it.
-            found.append(Route("/cyberalarm/api/v1/logs/{identity}", self._one_alarm))
-        return found
+            # The re-check of one alarm: what a site may set as ask_again by get.
+            found["/api/v1/logs/{identity}", "GET"] = self._one_alarm
+        return [Route(f"/{self.name}{path}", handler, methods=[method]) for (path, method), handler in found.items()]
 
-    def _endpoint(self, name: str, entry: dict) -> t.Callable:
+    def _endpoint(self, name: str, entry: dict, version: str) -> t.Callable:
         paging = {**self.profile["paging"], **entry.get("paging", {})}
         envelope = {**self.profile["envelope"], **entry.get("envelope", {})}
-        page = self._search if paging["style"] == "search_after" else self._page
 
         async def endpoint(request: Request) -> Response:
-            asked = await self._asked(request)
-            return await self._answer(request, name, asked, lambda fault: page(name, paging, envelope, asked, fault))
+            asked = {**await self._asked(request), **request.path_params}
+
+            def make(fault: Fault | None) -> Response:
+                if paging["style"] == "page":
+                    return self._page(name, version, paging, envelope, asked, fault)
+                if request.method == "POST":
+                    return self._search(name, paging, envelope, asked, fault)
+                return self._scroll(name, entry, paging, envelope, asked, fault)
+
+            return await self._answer(request, name, asked, make)
 
         return endpoint
 
@@ -117,19 +170,22 @@ class Vendor:
     ) -> Response:
         """Credentials, faults, the answer itself, and a note of the call."""
         fault = self.lab.faults.strike(self.name, name)
-        response = await self._respond(request, fault, make)
+        response = self._refusal(request, fault) or await self._respond(fault, make)
         self.lab.note(self.name, name, request.method, asked, response.status_code, fault)
         return response
 
-    async def _respond(self, request: Request, fault: Fault | None, make: t.Callable) -> Response:
-        kind = fault.kind if fault else None
-        if kind == "expire":
-            self._expired = self.token.value
+    def _refusal(self, request: Request, fault: Fault | None) -> Response | None:
         scheme, _space, given = request.headers.get("authorization", "").partition(" ")
-        if kind == "401" or scheme != "Bearer" or not self.token.fits(given) or given == self._expired:
+        if fault and fault.kind == "expire":
+            self.tokens.expire(given)
+        if (fault and fault.kind == "401") or scheme != "Bearer" or not self.tokens.fits(given):
             return json_answer({"error": "unauthorized"}, 401)
         if self.api_key and not self.api_key.fits(request.headers.get(self.profile["api_key_header"])):
             return json_answer({"error": "invalid_api_key"}, 401)
+        return None
+
+    async def _respond(self, fault: Fault | None, make: t.Callable) -> Response:
+        kind = fault.kind if fault else None
         if fault is None:
             return make(None)
         if kind == "timeout":
@@ -157,13 +213,43 @@ class Vendor:
             return Response(body[: len(body) // 2], 200, media_type="application/json")
         return response
 
+    # Tokens for client credentials.
+
+    async def _token(self, request: Request) -> Response:
+        body = (await request.body()).decode("utf-8", "replace")
+        form = {key: values[0] for key, values in parse_qs(body).items()}
+        fault = self.lab.faults.strike(self.name, "token")
+        response = await self._respond(fault, lambda fault: self._grant(request, form, fault))
+        # What stands in the form is secret.
+        self.lab.note(self.name, "token", request.method, {"fields": sorted(form)}, response.status_code, fault)
+        return response
+
+    def _grant(self, request: Request, form: dict, fault: Fault | None) -> Response:
+        auth, sent = self.profile["auth"], (form.get("client_id"), form.get("client_secret"))
+        if auth.get("style") == "basic":
+            sent = _basic(request.headers.get("authorization", ""))
+        if request.headers.get("content-type") != "application/x-www-form-urlencoded":
+            return json_answer({"error": "invalid_request"}, 400)
+        if form.get("grant_type") != "client_credentials":
+            return json_answer({"error": "unsupported_grant_type"}, 400)
+        known = sent[0] == self.tokens.client_id and self.tokens.client_secret.fits(sent[1])
+        if not known or (fault and fault.kind == "401"):
+            return json_answer({"error": "invalid_client", "message": "Client authentication failed"}, 401)
+        if form.get("scope") != auth.get("scope"):
+            return json_answer({"error": "invalid_scope"}, 400)
+        return json_answer(self.tokens.give())
+
     # Pages by number, newest records first.
 
-    def _page(self, name: str, paging: dict, envelope: dict, asked: dict, fault: Fault | None) -> Response:
-        records = self._listed(name, asked)
+    def _page(
+        self, name: str, version: str, paging: dict, envelope: dict, asked: dict, fault: Fault | None
+    ) -> Response:
+        records = self._listed(name, version, asked)
         number = max(1, _number(asked.get(paging["page_param"]), 1) - paging["first"] + 1)
         default = min(paging.get("size", 10), self.lab.page_cap)
         size = min(max(1, _number(asked.get(paging.get("size_param", "")), default)), self.lab.page_cap)
+        if not paging.get("last_page"):  # figures: one answer, whatever page is asked for
+            number, size = 1, max(1, len(records))
         last = max(1, -(-len(records) // size))
         begin = (number - 1) * size
         page = records[begin : begin + size]
@@ -171,6 +257,8 @@ class Vendor:
             page = self._disturb(fault, records, page, begin)
         total = {"total": len(records), "count": len(page), "per_page": size, "current_page": number}
         body = _place({}, envelope["items"][0], page)
+        if name == "live_assets":
+            body["data"]["total"] = sum(record["count"] for record in page)
         if envelope.get("success"):
             body[envelope["success"]] = True
             body[envelope.get("error", "message")] = ""
@@ -180,21 +268,39 @@ class Vendor:
             for key in path.split(".")[:-1]:
                 block = block[key]
             block.update(total)
+        if version != "v1":
+            body["links"] = {"first": "?page=1", "last": f"?page={last}", "prev": None, "next": None}
+            body["meta"] |= {"from": begin + 1 if page else None, "to": begin + len(page) or None, "links": []}
         return json_answer(body)
 
-    def _listed(self, name: str, asked: dict) -> list[dict]:
+    def _listed(self, name: str, version: str, asked: dict) -> list[dict]:
         """All records that fit the filters, newest first, as they are now."""
         filters = {key[8:-1]: value for key, value in asked.items() if key.startswith("columns[")}
-        state = (self.lab.world.version, tuple(sorted(filters.items())))
-        if self._lists.get(name, (None,))[0] != state:
-            world = self.lab.world
-            if self.profile["sets"][name]["kind"] == "snapshot":
-                rows = [body for _company, body in world.probes(self.name)]
+        relations = set(str(asked.get("with", "")).split(","))
+        world, entry = self.lab.world, self.profile["sets"][name]
+        of = str(asked.get((entry["tenant"].get("ask") or {}).get("param"), ""))
+        key = (name, version, of, *sorted(relations), *sorted(filters.items()))
+        if self._lists.get(key, (None,))[0] != world.version:
+            if entry["tenant"].get("ask"):
+                rows = self._figures(name, of)
             else:
-                rows = [world.body(record) for record in world.log(self.name, name)][::-1]
+                listed = world.listed(self.name, name)[:: -1 if entry["kind"] != "snapshot" else 1]
+                rows = [
+                    row if version == "v1" else second_version(name, company, row, relations) for company, row in listed
+                ]
             rows = [row for row in rows if all(str(row.get(key)) == value for key, value in filters.items())]
-            self._lists[name] = (state, rows)
-        return self._lists[name][1]
+            self._lists[key] = (world.version, rows)
+        return self._lists[key][1]
+
+    def _figures(self, name: str, of: str) -> list[dict]:
+        """Figures of the company with the id ``of``; nothing about one that does not exist."""
+        if not of or not self.lab.world.heeds_company_id:
+            return self.lab.world.figures(name, None)
+        owner = self._owner(of)
+        return self.lab.world.figures(name, owner) if owner else []
+
+    def _owner(self, identity: object) -> Company | None:
+        return next((company for company in COMPANIES if company.ids[self.name] == identity), None)
 
     def _disturb(self, fault: Fault, records: list, page: list, begin: int) -> list:
         end = begin + len(page)
@@ -219,12 +325,14 @@ class Vendor:
             size = min(max(1, _number(asked.get("size"), 100)), self.lab.page_cap)
         except (ValueError, IndexError, TypeError):
             return json_answer({"error": "bad_request"}, 400)
-        levels, companies = asked.get("levels"), asked.get("company_ids")
+        levels, companies, ids = asked.get("levels"), asked.get("company_ids"), asked.get("ids")
         found: list[Record] = []
         for record in world.log(self.name, name, after, since):
             if levels and record.body["level"] not in levels:
                 continue
             if companies and record.company.ids[self.name] not in companies:
+                continue
+            if ids is not None and record.id not in ids:
                 continue
             found.append(record)
             if len(found) > size:  # one more than the page, for the fault that needs a neighbour
@@ -264,6 +372,31 @@ class Vendor:
                 return
             yield record
 
+    # Scrolling: oldest records first, from an id on.
+
+    def _scroll(
+        self, name: str, entry: dict, paging: dict, envelope: dict, asked: dict, fault: Fault | None
+    ) -> Response:
+        owner = self._owner(asked.get((entry["tenant"].get("ask") or {}).get("path")))
+        if owner is None or not owner.firewall:
+            return json_answer({"error": "account_not_found"}, 404)
+        records = [row for _company, row in self.lab.world.listed(self.name, name, owner)]
+        id_of, begin = compile_paths(entry["id"]), 0
+        after = asked.get(paging["send"])
+        if after:
+            ids = [str(dig(row, id_of)) for row in records]
+            if after not in ids:
+                return json_answer({"error": "bad_request"}, 400)
+            begin = ids.index(after) + 1
+        size = min(max(1, _number(asked.get("limit"), 100)), self.lab.page_cap)
+        page = records[begin : begin + size]
+        if fault and fault.kind == "repeat":
+            page = records[max(0, begin - fault.records) : begin] + page
+        elif fault and fault.kind == "shuffle" and page:
+            # What comes last stays: from there the client goes on.
+            page = [*random.Random(begin).sample(page[:-1], len(page) - 1), page[-1]]
+        return json_answer(_place({}, envelope["items"][0], page))
+
     async def _one_alarm(self, request: Request) -> Response:
         asked = {"id": request.path_params["identity"]}
 
@@ -276,17 +409,27 @@ class Vendor:
 
         return await self._answer(request, "logs", asked, make)
 
-    async def _subscriptions(self, request: Request) -> Response:
-        rules = self.profile["subscriptions"]
+    async def _companies(self, request: Request) -> Response:
+        rules = self.profile["companies"]
 
         def make(_fault: Fault | None) -> Response:
-            rows = [
-                {rules["id"]: company.ids[self.name], "name": company.name, rules["flag"]: company.subscribed}
-                for company in COMPANIES
-            ]
+            rows = []
+            for company in COMPANIES:
+                flag = {rules["flag"]: company.subscribed} if rules.get("flag") else {}
+                rows.append({rules["id"]: company.ids[self.name], rules["name"]: company.name, **flag})
             return json_answer(_place({}, rules["envelope"]["items"][0], rows))
 
-        return await self._answer(request, "subscriptions", dict(request.query_params), make)
+        return await self._answer(request, "companies", dict(request.query_params), make)
+
+
+def _basic(header: str) -> tuple[str, str]:
+    """User and password of Basic authentication, both empty when the header has none."""
+    scheme, _space, pair = header.partition(" ")
+    try:
+        user, _colon, password = base64.b64decode(pair if scheme == "Basic" else "").decode().partition(":")
+    except ValueError:
+        return "", ""
+    return user, password
 
 
 def _number(value: object, default: int) -> int:

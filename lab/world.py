@@ -14,7 +14,6 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import functools
-import hashlib
 import heapq
 import json
 import random
@@ -23,14 +22,19 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import cyberalarm, guardian360
+from ansible_collections.netcure.soc.plugins.module_utils._collect.profile import compile_paths, dig
+from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import cyberalarm, guardian360, watchguard
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time, parse_time
-from ansible_collections.netcure.soc.plugins.module_utils._core.ids import index_name
+from ansible_collections.netcure.soc.plugins.module_utils._core.ids import index_name, slug
 
+from lab import firebox, lighthouse
 from lab.companies import COMPANIES, NAMESPACE, Company, find
+from lab.lighthouse import ScanObject as ScanObject
+from lab.lighthouse import findings, issue_id, owner, scan_objects, share
 
 DATA = Path(__file__).parent / "data"
-PROFILES = {profile["source"]: profile for profile in (cyberalarm.PROFILE, guardian360.PROFILE)}
+PROFILES = {profile["source"]: profile for profile in (cyberalarm.PROFILE, guardian360.PROFILE, watchguard.PROFILE)}
+PROVIDER = {"id": "provider", "name": "Provider"}  # under whom the product writes what names no company
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 NOW = datetime(2026, 11, 9, 9, tzinfo=UTC)
@@ -56,16 +60,6 @@ def alerts(level: int) -> tuple[dict, ...]:
     return tuple(wanted.get(level, [row for row in rest if row["severity"] == 3]))
 
 
-@functools.cache
-def findings() -> tuple[dict, ...]:
-    """Real findings of scanners. What scores 9 or more is critical, as CVSS has it."""
-    rows = [json.loads(line) for line in (DATA / "findings.ndjson").read_text(encoding="utf-8").splitlines()]
-    for row in rows:
-        if (row["cvss"] or 0) >= 9:
-            row["risk"] = "critical"
-    return tuple(rows)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """One record of a vendor. ``time`` is in epoch milliseconds; ``body`` is as it was when it came about."""
@@ -88,15 +82,14 @@ def _when(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+def _zulu(ms: int) -> str:
+    """A time as WatchGuard Cloud writes it."""
+    return _when(ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _plain(ms: int) -> str:
     """A time as Guardian360 writes it."""
     return _when(ms).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _share(*parts: object) -> float:
-    """A number in [0, 1) that follows from ``parts``."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
 
 
 class World:
@@ -113,7 +106,10 @@ class World:
         self.incidents: list[dict] = []
         self.reviews: dict[str, dict] = {}
         self.probe_states: dict[str, dict] = {}
+        self.solved: dict[str, str] = {}
         self.late_share, self.late_seconds = 0.0, 0
+        # A vendor that does not heed it answers about all companies together.
+        self.heeds_company_id = True
         self.version = 0  # changes with everything that may change an answer
         # A few hundred thousand records at most stay in memory.
         self._day = functools.lru_cache(maxsize=max(32, 400_000 // max(per_day, 1)))(self._make_day)
@@ -157,8 +153,21 @@ class World:
         return opened
 
     def set_probe(self, probe_id: str, status: str) -> None:
-        """A probe is ``online`` or ``offline`` from now on, whatever its day had in store."""
+        """A probe is ``online`` or ``offline`` from now on, whatever its day had in store.
+
+        One that is ``silent`` is not seen any more, though the vendor goes on to call it online.
+        """
         self.probe_states[probe_id] = {"status": status, "since": format_time(self.now)}
+        self.version += 1
+
+    def solve(self, identity: str) -> None:
+        """Somebody solves an issue: from now on it is in no list of Guardian360 any more."""
+        self.solved[identity] = format_time(self.now)
+        self.version += 1
+
+    def heed_company_id(self, heeds: bool) -> None:
+        """Whether Guardian360 heeds the question about one company when it is asked for figures."""
+        self.heeds_company_id = bool(heeds)
         self.version += 1
 
     def delay_records(self, share: float, seconds: int) -> None:
@@ -177,6 +186,8 @@ class World:
             "incidents": self.incidents,
             "reviews": self.reviews,
             "probe_states": self.probe_states,
+            "solved": self.solved,
+            "heeds_company_id": self.heeds_company_id,
             "late": [self.late_share, self.late_seconds],
         }
 
@@ -185,7 +196,8 @@ class World:
         world = cls(saved["seed"], saved["per_day"], parse_time(saved["start"]), parse_time(saved["opened"]))
         world.now = parse_time(saved["now"])
         world.incidents, world.reviews = saved["incidents"], saved["reviews"]
-        world.probe_states = saved["probe_states"]
+        world.probe_states, world.solved = saved["probe_states"], saved.get("solved", {})
+        world.heeds_company_id = saved.get("heeds_company_id", True)
         world.late_share, world.late_seconds = saved["late"]
         return world
 
@@ -196,14 +208,19 @@ class World:
         return self._day(source, data_set, company, day)
 
     def _make_day(self, source: str, data_set: str, company: Company, day: date) -> tuple[Record, ...]:
-        make, share = {
+        makers: dict[tuple[str, str], tuple[t.Callable[..., Record], float]] = {
             ("cyberalarm", "logs"): (self._alarm, 1.0),
             ("guardian360", "hacker_alerts"): (self._hacker_alert, 0.15),
             ("guardian360", "issue_operations"): (self._operation, 0.25),
-        }[source, data_set]
+            ("watchguard", "incidents"): (self._cloud_incident, 0.05),
+            ("watchguard", "firebox"): (self._firebox_line, 0.5),
+        }
+        make, part = makers[source, data_set]
+        if source == "watchguard" and not company.firewall:
+            return ()
         rng = random.Random(f"{self.seed}/{source}/{data_set}/{company.number}/{day.isoformat()}")
         midnight = _ms(datetime(day.year, day.month, day.day, tzinfo=UTC))
-        count = round(self.per_day * share * company.weight * rng.uniform(0.8, 1.2))
+        count = round(self.per_day * part * company.weight * rng.uniform(0.8, 1.2))
         records, times = [], []
         for number in range(count):
             tie = times and rng.random() < TIES
@@ -232,7 +249,7 @@ class World:
         if alert["direction"] == "internal":
             outside = f"{company.network}.{rng.randrange(40, 90)}"
         source, destination = (inside, outside) if alert["direction"] == "out" else (outside, inside)
-        probe = self._own_probes("cyberalarm", company)[0]
+        probe = self._own_probes(company)[0]
         body = {
             "id": identity,
             "timestamp": format_time(_when(ms)),
@@ -259,12 +276,11 @@ class World:
         ms -= ms % 1000  # the vendor's times have no milliseconds: more ties
         identity = str(uuid.uuid5(NAMESPACE, f"ha/{self.seed}/{company.number}/{day}/{number}"))
         port = rng.choice(tuple(SERVICES))
-        appliance = self._own_probes("guardian360", company)[0]
         user = rng.choice(("root", "admin", "administrator", "sa", "backup", "scan"))
         body = {
             "id": identity,
-            "company": {"data": {"id": company.ids["guardian360"], "name": company.name}},
-            "appliance": {"id": "haa-" + appliance[0], "name": f"canary-{company.slug[:12].strip('-')}-01"},
+            "company": owner(company),
+            "appliance": lighthouse.decoy(company),
             "source_ip": f"{company.network}.{rng.randrange(10, 40)}",
             "source_port": rng.randrange(1024, 65536),
             "destination_ip": f"{company.network}.{rng.randrange(200, 210)}",
@@ -290,17 +306,42 @@ class World:
             "id": identity,
             "operation": operation,
             "issue": {
-                "id": str(uuid.uuid5(NAMESPACE, f"issue/{company.number}/{row['title']}")),
+                "id": issue_id(company, row["title"], host.value),
                 "title": row["title"],
                 "cve": row["cve"],
                 "risk": row["risk"],
             },
-            "scanobject": {"data": {"id": str(uuid.uuid5(NAMESPACE, host.value)), "value": host.value}},
+            "scanobject": {"data": {"id": host.id, "value": host.value}},
             "performed_by": "scanner" if operation in ("found", "rescanned") else rng.choice(ANALYSTS),
             "created_at": _plain(ms),
-            "company": {"data": {"id": company.ids["guardian360"], "name": company.name}},
+            "company": owner(company),
         }
         return Record(ms, identity, company, body)
+
+    def _cloud_incident(self, rng: random.Random, company: Company, day: date, number: int, ms: int) -> Record:
+        ms -= ms % 1000
+        identity = str(uuid.uuid5(NAMESPACE, f"cloud/{self.seed}/{company.number}/{day}/{number}"))
+        alert = rng.choice(alerts(rng.choice((1, 2))))
+        name, serial = company.firebox
+        body = {
+            "id": identity,
+            "account_id": company.ids["watchguard"],
+            "title": alert["category"],
+            "description": f"{alert['signature']} at {name}",
+            "severity": rng.randrange(1, 11),
+            "status": "new",
+            "created_at": _zulu(ms),
+            "updated_at": _zulu(ms),
+            "device": {"name": name, "serial": serial},
+            "source_ip": f"{rng.choice(PUBLIC_NETS)}.{rng.randrange(1, 255)}",
+            "user": rng.choice((None, None, f"{rng.choice(('j.maes', 'k.bakker', 'l.dubois'))}@{company.domain}")),
+        }
+        return Record(ms, identity, company, body)
+
+    def _firebox_line(self, rng: random.Random, company: Company, _day: date, number: int, ms: int) -> Record:
+        signature = rng.choice(alerts(2))["signature"]
+        line = firebox.line(rng, company, _when(ms), signature)
+        return Record(ms, f"{number:05d}", company, {"line": line})
 
     def _make_incident(self, number: int) -> list[Record]:
         incident = self.incidents[number]
@@ -347,7 +388,9 @@ class World:
         return sorted(records, key=lambda record: record.key)
 
     def _visible(self, record: Record) -> bool:
-        late = self.late_share and _share(self.seed, "late", record.id) < self.late_share
+        # Syslog has no vendor in between who could be late.
+        may_be = self.late_share and "line" not in record.body
+        late = may_be and share(self.seed, "late", record.id) < self.late_share
         return record.time + (self.late_seconds * 1000 if late else 0) <= _ms(self.now)
 
     def body(self, record: Record) -> dict:
@@ -355,10 +398,12 @@ class World:
         mark = self.reviews.get(record.id)
         if mark is None:
             old = record.time < _ms(self.opened - REVIEW_AGE)
-            if not old or _share(self.seed, "reviewed", record.id) >= REVIEWED:
+            if not old or share(self.seed, "reviewed", record.id) >= REVIEWED:
                 return record.body
-            by = ANALYSTS[int(_share("who", record.id) * len(ANALYSTS))]
+            by = ANALYSTS[int(share("who", record.id) * len(ANALYSTS))]
             mark = {"by": by, "at": format_time(_when(record.time + 3_600_000))}
+        if "account_id" in record.body:
+            return {**record.body, "status": "closed", "updated_at": _zulu(_ms(parse_time(mark["at"])))}
         if "reviewed" in record.body:
             return {**record.body, "reviewed": True, "reviewed_by": mark["by"], "reviewed_at": mark["at"]}
         if "acknowledged" in record.body:
@@ -366,64 +411,70 @@ class World:
             return {**record.body, "acknowledged": 1, "acknowledged_by": mark["by"], "updated_at": at}
         return record.body
 
+    def listed(self, source: str, data_set: str, company: Company | None = None) -> list[tuple[Company, dict]]:
+        """What a vendor's list holds now, of all companies or of one, each record with its company; logs oldest first."""
+        companies = [company] if company else COMPANIES
+        make = lighthouse.LISTS.get(data_set) if source == "guardian360" else None
+        if make:
+            return [(one, row) for one in companies for row in make(self, one)]
+        if data_set == "probes":
+            return [entry for entry in self.probes(source) if entry[0] in companies]
+        return [
+            (record.company, self.body(record)) for record in self.log(source, data_set) if record.company in companies
+        ]
+
+    def firebox_lines(self, company: Company, since: datetime, until: datetime) -> list[str]:
+        """What a company's Firebox logged after ``since`` and up to ``until``, in order, as syslog keeps it."""
+        return [record.body["line"] for record in self.firebox_records(company, since, until)]
+
+    def firebox_records(self, company: Company, since: datetime, until: datetime) -> list[Record]:
+        """The same with the moment of each line."""
+        found, day = [], since.date()
+        while day <= until.date():
+            rows = self.day("watchguard", "firebox", company, day)
+            found += [record for record in rows if _ms(since) < record.time <= _ms(until)]
+            day += timedelta(days=1)
+        return found
+
     def probes(self, source: str) -> list[tuple[Company, dict]]:
         """The probes of a source in their present state, each with its company."""
+        if source == "guardian360":
+            return [(company, row) for company in COMPANIES for row in lighthouse.LISTS["probes"](self, company)]
         found = []
         for company in COMPANIES:
-            for number, (identity, name) in enumerate(self._own_probes(source, company)):
-                status, since = self._probe_state(identity)
-                seen = self.now.replace(second=0, microsecond=0) if status == "online" else since
-                if source == "cyberalarm":
-                    body = {
-                        "id": identity,
-                        "name": name,
-                        "company": {"id": company.ids[source], "name": company.name},
-                        "status": status,
-                        "last_seen": format_time(seen),
-                        "version": "4.2.1",
-                    }
-                else:
-                    body = {
-                        "id": identity,
-                        "name": name,
-                        "description": f"Scanner of {company.name}",
-                        "hypervisor": "hyper-v",
-                        "network_type": "DHCP",
-                        "ipv4": f"{company.network}.{5 + number}",
-                        "status": status,
-                        "memory": "4096",
-                        "memory_bytes": 4294967296,
-                        "activeScanObjects": len(scan_objects(company)),
-                        "percentage_of_scheduled_time": round(_share(identity, self.now.date()) * 100),
-                        "created_at": "2025-03-03 10:00:00",
-                        "updated_at": _plain(_ms(seen)),
-                        "company": {"data": {"id": company.ids[source], "name": company.name}},
-                        "scannerplatform": {
-                            "data": {"id": f"sp-{identity}", "description": platforms(company)[number]}
-                        },
-                    }
+            for identity, name in self._own_probes(company):
+                status, seen = self.probe_state(identity)
+                body = {
+                    "id": identity,
+                    "name": name,
+                    "company": {"id": company.ids[source], "name": company.name},
+                    "status": status,
+                    "last_seen": format_time(seen),
+                    "version": "4.2.1",
+                }
                 found.append((company, body))
         return found
 
-    def _own_probes(self, source: str, company: Company) -> list[tuple[str, str]]:
-        short = company.domain.partition(".")[0]
-        if source == "cyberalarm":
-            count = 2 if company.weight > 1 else 1
-            return [(f"p{company.number}{number}", f"{short}-core-{number:02d}") for number in range(1, count + 1)]
-        places = ("office", "dmz")
-        return [(str(uuid.uuid5(NAMESPACE, f"probe/{short}/{place}")), f"{short}-{place}") for place in places]
+    @staticmethod
+    def _own_probes(company: Company) -> list[tuple[str, str]]:
+        count = 2 if company.weight > 1 else 1
+        return [(f"p{company.number}{number}", f"{company.short}-core-{number:02d}") for number in range(1, count + 1)]
 
-    def _probe_state(self, identity: str) -> tuple[str, datetime]:
+    def probe_state(self, identity: str) -> tuple[str, datetime]:
+        """What a probe says of itself now, and when it was last seen."""
+        minute = self.now.replace(second=0, microsecond=0)
         told = self.probe_states.get(identity)
+        if told and told["status"] != "online":
+            return {"silent": "online"}.get(told["status"], told["status"]), parse_time(told["since"])
         if told:
-            return told["status"], parse_time(told["since"])
+            return "online", minute
         midnight = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
         rng = random.Random(f"{self.seed}/probe/{identity}/{midnight.date()}")
         if rng.random() < 0.08:
             begin = midnight + timedelta(minutes=rng.randrange(0, 1300))
             if begin <= self.now < begin + timedelta(minutes=rng.randrange(20, 300)):
                 return "offline", begin
-        return "online", self.now
+        return "online", minute
 
     # What a SOC that missed nothing has.
 
@@ -431,8 +482,9 @@ class World:
         """What a complete collector holds now: by source, set and company's name.
 
         Each entry has ``slug``, ``index``, ``count``, ``reviewed`` (how many) and, unless ``ids`` is false, the
-        vendor ``ids``; alarms have ``levels`` too, probes ``statuses``. Levels beyond 3 and, for CyberAlarm,
-        companies without a subscription are not part of it.
+        vendor ``ids``; alarms have ``levels`` too, probes ``statuses``. Levels beyond 3, companies without a
+        subscription to CyberAlarm, and those without a Firebox are not part of it. Of a list that shows the present
+        it has what the list shows now. A line in a file has no id: there the lines themselves are the ``ids``.
         """
         sources: dict = {}
         for source, profile in PROFILES.items():
@@ -440,23 +492,32 @@ class World:
                 sources.setdefault(source, {})[name] = self._truth_of(source, name, entry, ids)
         return {"now": format_time(self.now), "sources": sources}
 
+    def figures(self, data_set: str, company: Company | None) -> list[dict]:
+        """Statistics of Guardian360 about one company, or about all of them together."""
+        rows = [row for _company, row in self.listed("guardian360", data_set, company)]
+        id_of = compile_paths(PROFILES["guardian360"]["sets"][data_set]["id"])
+        return rows if company else lighthouse.total(rows, lambda row: dig(row, id_of))
+
     def _truth_of(self, source: str, name: str, entry: dict, ids: bool) -> dict:
-        if entry["kind"] == "snapshot":
-            rows: t.Iterable = self.probes(source)
+        rows: list[tuple[t.Any, dict]]
+        clients = {"cyberalarm": "subscribed", "watchguard": "firewall"}.get(source)
+        owners = {one.name: one.slug for one in COMPANIES if clients is None or getattr(one, clients)}
+        if (entry["tenant"].get("ask") or {}).get("param") and not self.heeds_company_id:
+            owners = {PROVIDER["name"]: slug(PROVIDER["name"])}
+            rows = [(PROVIDER["name"], row) for row in self.figures(name, None)]
         else:
-            rows = ((record.company, self.body(record)) for record in self.log(source, name))
-        allowed = entry.get("only", {})
+            rows = [(one.name, body) for one, body in self.listed(source, "firebox" if entry.get("files") else name)]
+        allowed, id_of = entry.get("only", {}), compile_paths("line" if entry.get("files") else entry["id"])
         found: dict = {}
-        for company in COMPANIES:
-            if company.subscribed or source != "cyberalarm":
-                index = index_name(source, entry.get("index", name), company.slug)
-                found[company.name] = {"slug": company.slug, "index": index, "count": 0, "reviewed": 0, "ids": []}
-        for company, body in rows:
-            mine = found.get(company.name)
+        for owner_name, owner_slug in owners.items():
+            index = index_name(source, entry.get("index", name), owner_slug)
+            found[owner_name] = {"slug": owner_slug, "index": index, "count": 0, "reviewed": 0, "ids": []}
+        for owner_name, body in rows:
+            mine = found.get(owner_name)
             if mine is None or any(body[field] not in values for field, values in allowed.items()):
                 continue
             mine["count"] += 1
-            mine["ids"].append(body["id"])
+            mine["ids"].append(str(dig(body, id_of)))
             mine["reviewed"] += bool(body.get("reviewed") or body.get("acknowledged"))
             for field, into in (("level", "levels"), ("status", "statuses")):
                 if field in body:
@@ -470,29 +531,3 @@ class World:
 
 def _from(rows: t.Sequence[Record], key: tuple[int, str]) -> t.Sequence[Record]:
     return rows[bisect.bisect_left(rows, key, key=lambda record: record.key) :]
-
-
-@dataclasses.dataclass(frozen=True)
-class ScanObject:
-    """Something that is scanned, from where, and by which probe."""
-
-    value: str
-    platform: str
-    probe: str
-
-
-def platforms(company: Company) -> tuple[str, ...]:
-    """The scanner platforms of a company."""
-    short = company.domain.partition(".")[0]
-    return (f"{short} intern", f"{short} DMZ", "Guardian360 publiek", f"{short} productie")
-
-
-def scan_objects(company: Company) -> tuple[ScanObject, ...]:
-    """What is scanned at a company: hosts of three internal networks, and what the internet sees."""
-    inner, dmz, public, plant = platforms(company)
-    short = company.domain.partition(".")[0]
-    hosts = [ScanObject(f"{company.network}.{last}", inner, f"{short}-office") for last in (10, 11, 12, 20, 31)]
-    hosts += [ScanObject(f"{company.network}.{last}", dmz, f"{short}-dmz") for last in (101, 102)]
-    hosts += [ScanObject(f"https://{name}.{company.domain}", public, "cloud-ams-01") for name in ("www", "mail", "vpn")]
-    hosts += [ScanObject(f"{company.network}.150", plant, f"{short}-office")]
-    return tuple(hosts)

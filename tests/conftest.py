@@ -134,18 +134,22 @@ class Search:
     def _connect(self, identity: dict) -> Elastic:
         return connect({**self.full_options("collector"), "elasticsearch_api_key_file": None, **identity})
 
-    def documents(self, index: str = "soc-*") -> list[dict]:
-        """Every hit, whole, in the order of ids."""
+    def documents(self, index: str = "soc-*.*-*") -> list[dict]:
+        """Every hit, whole, in the order of ids. What the collector notes of itself is in an index of another name."""
         everything = {"query": {"match_all": {}}, "sort": [{"soc.id": "asc"}], "page": 5000}
         return list(self.admin.hits(index, **everything, seq_no_primary_term=True, version=True))
 
-    def ids(self, index: str = "soc-*") -> collections.Counter:
-        """How often each (index, vendor id) is there."""
-        return collections.Counter((hit["_index"], hit["_source"]["event"]["id"]) for hit in self.documents(index))
+    def ids(self, index: str = "soc-*.*-*") -> collections.Counter:
+        """How often each (index, vendor id) is there. A line of a file has no id that a vendor would know: it is itself."""
+        return collections.Counter(
+            (hit["_index"], event["original" if hit["_source"]["soc"]["set"] == "firebox" else "id"])
+            for hit in self.documents(index)
+            for event in [hit["_source"]["event"]]
+        )
 
     def clear(self) -> None:
         """Remove every document. The indices stay, because making them is what takes Elasticsearch its time."""
-        hits = self.documents()
+        hits = self.documents("soc-*")
         if not hits:
             return
         lines = [{"delete": {"_index": hit["_index"], "_id": hit["_id"]}} for hit in hits]

@@ -98,7 +98,7 @@ sets:
       type: int
       returned: always
     malformed:
-      description: Records without an id, a company or a usable time.
+      description: Records without an id, a company or a usable time, and events whose id another event has.
       type: int
       returned: always
     vanished:
@@ -106,7 +106,7 @@ sets:
       type: int
       returned: always
     dead_letters:
-      description: Records that were kept as dead letters for the first time, with the reason.
+      description: Records, and values that do not fit their field, that were kept as dead letters for the first time.
       type: int
       returned: always
     cursor_before:
@@ -115,6 +115,10 @@ sets:
       returned: always
     cursor_after:
       description: Time of the newest record that was seen by now.
+      type: str
+      returned: always
+    backfilled_to:
+      description: How far a backfill came that is not done, else nothing.
       type: str
       returned: always
   sample:
@@ -129,6 +133,7 @@ sets:
       dead_letters: 0
       cursor_before: "2026-11-20T09:10:00.000Z"
       cursor_after: "2026-11-20T09:14:02.000Z"
+      backfilled_to: null
 collected:
   description: Documents that went to the journal.
   type: int
@@ -150,10 +155,26 @@ waiting:
   returned: always
   sample: 0
 dead_letters:
-  description: Records that could not be used, new in this run.
+  description: Records and values that could not be used, new in this run.
   type: int
   returned: always
   sample: 0
+sealed:
+  description: Segments of the journal that were sealed into the archive.
+  type: int
+  returned: always
+  sample: 0
+silent:
+  description: Sets from which nothing came for longer than chance explains, each with a sentence.
+  type: dict
+  returned: always
+  sample: {}
+reconciled:
+  description: Sets that were counted in this run, each with C(gap), what was missing, and C(dup), what was there too often.
+  type: dict
+  returned: always
+  sample:
+    logs: {gap: 0, dup: 0}
 assumed:
   description: Data sets whose profile rests on an assumption about the vendor's API.
   type: list

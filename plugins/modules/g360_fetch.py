@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: g360_fetch
-short_description: Collect hacker alerts, operations on issues and probes from Guardian360
+short_description: Collect alerts, issues, assets and statistics from Guardian360
 version_added: 0.1.0
 description:
   - Reads the API of Guardian360 Lighthouse and writes what is new to Elasticsearch, one index a set and company.
@@ -26,8 +26,46 @@ options:
       - Data sets to collect.
     type: list
     elements: str
-    choices: [hacker_alerts, issue_operations, probes]
-    default: [hacker_alerts, issue_operations, probes]
+    choices:
+      - assets
+      - companies
+      - hacker_alert_appliances
+      - hacker_alert_exclusions
+      - hacker_alerts
+      - issue_operations
+      - issues
+      - live_assets
+      - probes
+      - risk_trend
+      - risks_per_asset
+      - risks_per_date
+      - risks_per_scanner
+      - scanner_exclusions
+      - scanner_platforms
+      - schedules
+    default:
+      - assets
+      - companies
+      - hacker_alert_appliances
+      - hacker_alert_exclusions
+      - hacker_alerts
+      - issue_operations
+      - issues
+      - live_assets
+      - probes
+      - risk_trend
+      - risks_per_asset
+      - risks_per_date
+      - risks_per_scanner
+      - scanner_exclusions
+      - scanner_platforms
+      - schedules
+  api_version:
+    description:
+      - Version of the vendor's API. The second one has assets, probes, schedules and scanner platforms; other sets stay with the first.
+    type: str
+    choices: [v1, v2]
+    default: v1
 extends_documentation_fragment:
   - netcure.soc.fetch
   - netcure.soc.elasticsearch
@@ -50,6 +88,24 @@ EXAMPLES = r"""
   netcure.soc.g360_fetch:
     token_file: /etc/soc/guardian360.token
     api_key_file: /etc/soc/guardian360.key
+    elasticsearch_url: https://soc.example:9200
+    elasticsearch_ca_path: /etc/soc/ca.crt
+    elasticsearch_api_key_file: /etc/soc/collector.key
+
+- name: Collect what is due, with a client of the portal's own instead of a token
+  netcure.soc.g360_fetch:
+    only_due: true
+    client_id: 9d2f61c0
+    client_secret_file: /etc/soc/guardian360.secret
+    elasticsearch_url: https://soc.example:9200
+    elasticsearch_ca_path: /etc/soc/ca.crt
+    elasticsearch_api_key_file: /etc/soc/collector.key
+
+- name: Collect the history of a new client since the new year
+  netcure.soc.g360_fetch:
+    since: "2026-01-01"
+    companies: [Acme NV]
+    token_file: /etc/soc/guardian360.token
     elasticsearch_url: https://soc.example:9200
     elasticsearch_ca_path: /etc/soc/ca.crt
     elasticsearch_api_key_file: /etc/soc/collector.key
@@ -98,7 +154,7 @@ sets:
       type: int
       returned: always
     malformed:
-      description: Records without an id, a company or a usable time.
+      description: Records without an id, a company or a usable time, and events whose id another event has.
       type: int
       returned: always
     vanished:
@@ -106,7 +162,7 @@ sets:
       type: int
       returned: always
     dead_letters:
-      description: Records that were kept as dead letters for the first time, with the reason.
+      description: Records, and values that do not fit their field, that were kept as dead letters for the first time.
       type: int
       returned: always
     cursor_before:
@@ -115,6 +171,10 @@ sets:
       returned: always
     cursor_after:
       description: Time of the newest record that was seen by now.
+      type: str
+      returned: always
+    backfilled_to:
+      description: How far a backfill came that is not done, else nothing.
       type: str
       returned: always
   sample:
@@ -129,6 +189,7 @@ sets:
       dead_letters: 0
       cursor_before: "2026-11-20T09:10:00.000Z"
       cursor_after: "2026-11-20T09:14:02.000Z"
+      backfilled_to: null
 collected:
   description: Documents that went to the journal.
   type: int
@@ -150,10 +211,26 @@ waiting:
   returned: always
   sample: 0
 dead_letters:
-  description: Records that could not be used, new in this run.
+  description: Records and values that could not be used, new in this run.
   type: int
   returned: always
   sample: 0
+sealed:
+  description: Segments of the journal that were sealed into the archive.
+  type: int
+  returned: always
+  sample: 0
+silent:
+  description: Sets from which nothing came for longer than chance explains, each with a sentence.
+  type: dict
+  returned: always
+  sample: {}
+reconciled:
+  description: Sets that were counted in this run, each with C(gap), what was missing, and C(dup), what was there too often.
+  type: dict
+  returned: always
+  sample:
+    logs: {gap: 0, dup: 0}
 assumed:
   description: Data sets whose profile rests on an assumption about the vendor's API.
   type: list

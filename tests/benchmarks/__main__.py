@@ -24,10 +24,12 @@ from pathlib import Path
 import elasticsearch
 import orjson
 from ansible_collections.netcure.soc.plugins.module_utils._collect.journal import Journal
+from ansible_collections.netcure.soc.plugins.module_utils._collect.normalise import Company
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profile import load, merge
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles.cyberalarm import PROFILE
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import collect_set
 from ansible_collections.netcure.soc.plugins.module_utils._collect.ship import ship
+from ansible_collections.netcure.soc.plugins.module_utils._collect.vendor import Directory
+from ansible_collections.netcure.soc.plugins.module_utils._collect.walk import Rules, collect_set
 from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import Elastic
 from elasticsearch.helpers import streaming_bulk
 
@@ -36,6 +38,7 @@ from lab.world import World
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 9, 9, tzinfo=UTC)
 RECORDS, PAGE = 40_000, 500
+RULES = Rules(timedelta(minutes=40), Directory({}, None), Company("provider", "Provider"), timedelta(days=30))
 
 
 def cpu() -> float:
@@ -86,7 +89,7 @@ def journal_path(folder: str, pages: Pages) -> tuple[float, Journal]:
     source = load(merge(PROFILE, {"base_url": "https://vendor.example"}))
     journal = Journal(folder)
     began = cpu()
-    tally = collect_set(journal, source, source.sets["logs"], pages, lambda: NOW, timedelta(0), None)
+    tally = collect_set(journal, source, source.sets["logs"], pages, lambda: NOW, RULES).tally
     spent = cpu() - began
     assert tally.new == pages.total, tally
     return pages.total / spent, journal

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import grp
 import json
@@ -24,6 +25,20 @@ RUNTIME = """
   gather_facts: false
   roles: [netcure.soc.runtime]
 """
+COLLECT = RUNTIME.replace("runtime", "collect")
+
+
+def in_folders_of(folder: Path) -> dict:
+    """Variables with which the roles stay in ``folder`` and need no other user."""
+    return {
+        "runtime_user": getpass.getuser(),
+        "runtime_group": grp.getgrgid(os.getgid()).gr_name,
+        "runtime_manage_user": False,
+        "runtime_packages": [],
+        "runtime_python": sys.executable,
+        "runtime_venv": str(folder / "opt/venv"),
+        **{f"runtime_{name}_dir": str(folder / name) for name in ("state", "log", "archive", "config")},
+    }
 
 
 def changed(output: str) -> int:
@@ -31,15 +46,7 @@ def changed(output: str) -> int:
 
 
 def test_the_runtime_role_on_a_clean_host(tmp_path: Path) -> None:
-    variables = {
-        "runtime_user": getpass.getuser(),
-        "runtime_group": grp.getgrgid(os.getgid()).gr_name,
-        "runtime_manage_user": False,
-        "runtime_packages": [],
-        "runtime_python": sys.executable,
-        "runtime_venv": str(tmp_path / "opt/venv"),
-        **{f"runtime_{name}_dir": str(tmp_path / name) for name in ("state", "log", "archive", "config")},
-    }
+    variables = in_folders_of(tmp_path)
     check = run_playbook(RUNTIME, variables, tmp_path, "--check", "--diff")
     assert check.returncode == 0, check.stdout + check.stderr
     assert changed(check.stdout) == 5 and not (tmp_path / "opt").exists()
@@ -80,6 +87,128 @@ def test_an_old_python_is_refused(tmp_path: Path) -> None:
     done = run_playbook(RUNTIME, {"runtime_python": str(fake)}, tmp_path)
     assert done.returncode != 0
     assert "is Python 3.9; the modules need" in done.stdout
+
+
+@pytest.fixture
+def collecting(tmp_path: Path) -> dict:
+    """Variables for role collect without a schedule; its folder of secrets is there."""
+    (tmp_path / "config").mkdir()
+    return {
+        **in_folders_of(tmp_path),
+        "elasticsearch_url": "https://127.0.0.1:9",
+        "elasticsearch_ca_path": "/nowhere/ca.crt",
+        "collect_elasticsearch_api_key_file": str(tmp_path / "config/collector.key"),
+        "collect_scheduler": "none",
+    }
+
+
+def test_secrets_are_placed_and_never_shown(collecting: dict, tmp_path: Path) -> None:
+    first, second = "the-first-secret", "the-second-secret"
+    flags = ("--skip-tags", "runtime", "--diff", "-vvv")
+    file = tmp_path / "config/collector.key"
+    check = run_playbook(COLLECT, {**collecting, "collect_secrets": {file.name: first}}, tmp_path, *flags, "--check")
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert not file.exists()
+    done = run_playbook(COLLECT, {**collecting, "collect_secrets": {file.name: first}}, tmp_path, *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert file.read_text() == first + "\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    again = run_playbook(COLLECT, {**collecting, "collect_secrets": {file.name: first}}, tmp_path, *flags)
+    assert changed(again.stdout) == 0, again.stdout
+    other = run_playbook(COLLECT, {**collecting, "collect_secrets": {file.name: second}}, tmp_path, *flags)
+    assert changed(other.stdout) == 1 and file.read_text() == second + "\n"
+    told = [outcome.stdout.split("PLAY [", 1)[1] + outcome.stderr for outcome in (check, done, again, other)]
+    assert not [text for text in told if first in text or second in text]
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"collect_interval": "90m"}, "collect_interval is 90m: give whole minutes from 1m to 59m"),
+        ({"collect_secrets": {"../passwd": "x"}}, "give file names of letters"),
+        ({"collect_secrets": {"collect": "x"}}, "give file names of letters"),
+        ({"collect_syslog": True}, "name who may send in collect_syslog_networks"),
+        ({"collect_scheduler": "cron"}, "has no source to collect from: set cyberalarm_token_file or"),
+        ({"collect_scheduler": "at"}, "value of collect_scheduler must be one of"),
+    ],
+    ids=["interval", "path", "our own name", "open to all", "no source", "scheduler"],
+)
+def test_what_cannot_work_is_refused(variables: dict, sentence: str, collecting: dict, tmp_path: Path) -> None:
+    done = run_playbook(COLLECT, {**collecting, **variables}, tmp_path, "--skip-tags", "runtime", "--check")
+    assert done.returncode != 0
+    assert sentence in done.stdout, done.stdout
+
+
+def test_syslog_is_not_written_where_the_soc_could_lead_root_astray(collecting: dict, tmp_path: Path) -> None:
+    below = {"collect_syslog": True, "collect_syslog_networks": ["192.0.2.0/24"]}
+    below["collect_syslog_file"] = f"{collecting['runtime_log_dir']}/firebox/firebox.log"
+    done = run_playbook(COLLECT, {**collecting, **below}, tmp_path, "--skip-tags", "runtime", "--check")
+    assert done.returncode != 0 and "that is not below" in done.stdout, done.stdout
+
+
+def test_the_settings_of_the_host_are_what_the_playbook_reads() -> None:
+    text = (ROOT / "playbooks/collect.yml").read_text("utf-8")
+    text = re.sub(r"^ *netcure\.soc\..*$|^ *elasticsearch_api_key_file:", "", text, flags=re.MULTILINE)
+    pattern = r"\b(?:collect|cyberalarm|elasticsearch|guardian360|runtime|watchguard)_[a-z0-9_]+"
+    role = yaml.safe_load((ROOT / "roles/collect/vars/main.yml").read_text("utf-8"))
+    assert role["collect_settings_names"] == sorted(
+        set(re.findall(pattern, text)) - {"collect_failed", "collect_outcome"}
+    )
+    assert role["collect_source_of"].keys() <= set(role["collect_settings_names"])
+    # The names of files may be among them, secrets may not.
+    assert not [name for name in role["collect_settings_names"] if re.search("(key|secret|token|password)s?$", name)]
+
+
+def test_hosts_get_the_version_that_deploys_them() -> None:
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text("utf-8"))["version"]
+    defaults = yaml.safe_load((ROOT / "roles/collect/defaults/main.yml").read_text("utf-8"))
+    assert defaults["collect_collection_source"] == f"netcure.soc:=={version}"
+
+
+def collect(folder: Path, **variables: object) -> subprocess.CompletedProcess:
+    """Run the playbook of collecting against vendors that cannot be reached."""
+    settings = {
+        **in_folders_of(folder),
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "elasticsearch_url": "https://127.0.0.1:9",
+        "elasticsearch_ca_path": "/etc/ssl/certs/ca-certificates.crt",
+        "collect_elasticsearch_api_key_file": str(folder / "key"),
+        **variables,
+    }
+    (folder / "key").write_text("key")
+    inventory = folder / "inventory.yml"
+    inventory.write_text(yaml.safe_dump({"soc": {"hosts": {"here": None}, "vars": settings}}))
+    command = ["ansible-playbook", "-i", str(inventory), "playbooks/collect.yml"]
+    # The interpreter that the playbook names is in the virtual environment that the test does not make.
+    command += ["-e", json.dumps({"ansible_python_interpreter": sys.executable})]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_source_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    done = collect(
+        tmp_path,
+        guardian360_token_file=nowhere,
+        cyberalarm_token_file=nowhere,
+        cyberalarm_base_url="http://cyberalarm.invalid",
+    )
+    assert done.returncode != 0
+    summary = done.stdout[done.stdout.index("TASK [Say which sources failed]") :]
+    assert f"cannot be read from {nowhere}" in summary and "give an https address" in summary, done.stdout
+
+
+def test_a_source_that_is_being_collected_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("token")
+    (tmp_path / "state/guardian360").mkdir(parents=True)
+    options = {"guardian360_base_url": "https://guardian360.invalid", "guardian360_token_file": str(tmp_path / "token")}
+    with (tmp_path / "state/guardian360/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        left = collect(tmp_path, collect_wait=0, **options)
+        waited = collect(tmp_path, collect_wait=5, **options)
+    assert left.returncode == 0, left.stdout
+    assert waited.returncode != 0 and "Another run is at work" in waited.stdout, waited.stdout
 
 
 def test_templates_are_compared_before_they_are_written(search: Search, tmp_path: Path) -> None:

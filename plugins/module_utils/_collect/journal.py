@@ -13,40 +13,62 @@ The segment holds the very bytes that go to Elasticsearch.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
+import functools
 import os
 import sqlite3
+import threading
 import typing as t
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from .._core.clock import format_time, parse_time
 from .._core.errors import StateError
 from .._core.ids import document_id, slug
 from .._core.libraries import orjson
 from .._core.reach import Reach, nowhere
-from .._core.state import FILE_MODE, ensure_folder, open_database, sync_folder, transaction
+from .._core.state import open_database, transaction
 from .normalise import Document, operation
+from .segments import SEGMENT_SIZE, Segments
 
-SEGMENT_SIZE = 64 * 1024 * 1024
 SHIP_SIZE = 4 * 1024 * 1024
 # SQLite takes 999 parameters in its smallest build.
 QUERY_SIZE = 500
+# A position is forgotten when its writer says so with an empty value.
+FORGET = ""
 
+# Ids come in no order. Rows are therefore kept in the order of arrival, and only the slim index on ids is written to all
+# over: with the rows themselves in the order of ids, journaling takes three times as long.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
-    id TEXT PRIMARY KEY, data_set TEXT NOT NULL, digest TEXT NOT NULL, version INTEGER NOT NULL,
-    segment INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
-    walk INTEGER NOT NULL, present INTEGER NOT NULL) WITHOUT ROWID;
+    id TEXT NOT NULL UNIQUE, data_set TEXT NOT NULL, tenant TEXT NOT NULL, vendor_id TEXT NOT NULL, time TEXT NOT NULL,
+    digest TEXT NOT NULL, version INTEGER NOT NULL, segment INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    walk INTEGER NOT NULL, present INTEGER NOT NULL, open INTEGER, note TEXT);
+CREATE INDEX IF NOT EXISTS open_records ON record (data_set, time) WHERE open = 1;
+CREATE TABLE IF NOT EXISTS segment (number INTEGER PRIMARY KEY, opened TEXT NOT NULL, sealed INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS page (
-    number INTEGER PRIMARY KEY, segment INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, segment INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
     records INTEGER NOT NULL, shipped INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS unshipped ON page (number) WHERE shipped = 0;
+CREATE INDEX IF NOT EXISTS page_of_segment ON page (segment, start);
 CREATE TABLE IF NOT EXISTS cursor (data_set TEXT PRIMARY KEY, time TEXT NOT NULL, tie TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS walk (data_set TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS position (
+    data_set TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (data_set, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS walk (
+    data_set TEXT PRIMARY KEY, number INTEGER NOT NULL, began TEXT, completed TEXT, reconciled TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS backfill (
+    data_set TEXT NOT NULL, what TEXT NOT NULL, reached TEXT NOT NULL, done INTEGER NOT NULL,
+    PRIMARY KEY (data_set, what)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hour (
+    data_set TEXT NOT NULL, hour TEXT NOT NULL, records INTEGER NOT NULL, PRIMARY KEY (data_set, hour)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lag (
+    data_set TEXT NOT NULL, bucket INTEGER NOT NULL, records INTEGER NOT NULL, PRIMARY KEY (data_set, bucket)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS company (id TEXT PRIMARY KEY, slug TEXT NOT NULL UNIQUE) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_letter (
-    id TEXT PRIMARY KEY, data_set TEXT NOT NULL, reason TEXT NOT NULL, observed TEXT NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
+    id TEXT PRIMARY KEY, data_set TEXT NOT NULL, reason TEXT NOT NULL, observed TEXT NOT NULL, record BLOB NOT NULL,
+    setup TEXT) WITHOUT ROWID;
 """
 
 
@@ -60,23 +82,28 @@ class Cursor:
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What the journal holds of an id: content, version, and the walk that last saw it."""
+    """What the journal holds of an id: content, version, the walk that last saw it, and the note kept with it."""
 
     digest: str
     version: int
     walk: int
     present: bool
+    note: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class DeadLetter:
-    """A record that could not be used, and why."""
+    """A record, or a value of one, that could not be used, and why.
+
+    ``setup`` stands for the settings under which a whole record failed: under others it is tried again.
+    """
 
     id: str
     data_set: str
     reason: str
     observed: str
     record: bytes
+    setup: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +117,15 @@ class Write:
 
 @dataclasses.dataclass(frozen=True)
 class PagePlan:
-    """What one page means for the journal: documents to write, ids that were seen unchanged, ids new to this walk."""
+    """What one page means for the journal.
+
+    ``writes`` are documents to write, ``unchanged`` counts records that are known, ``clashes`` are events whose id
+    another event has, ``seen`` are all ids, and ``fresh`` is how many of them this walk had not met.
+    """
 
     writes: tuple[Write, ...]
     unchanged: int
+    clashes: tuple[Document, ...]
     seen: frozenset[str]
     fresh: int
 
@@ -104,9 +136,11 @@ def plan_page(documents: t.Sequence[Document], known: t.Mapping[str, Known], wal
     ``known`` holds what the journal has of their ids, ``stamp`` is the time of observation in microseconds. A document
     that came before is written again only when it is not an event and its content differs, or it had vanished. Of an
     id that occurs several times in a page the last content counts. Versions always grow, even when the clock does not.
+    An event never changes: other content under its id is another event, of which the vendor's id does not tell.
     """
     writes: dict[str, Write] = {}
     seen: set[str] = set()
+    clashes: list[Document] = []
     unchanged = fresh = 0
     for document in documents:
         before, again = known.get(document.id), document.id in seen
@@ -115,13 +149,31 @@ def plan_page(documents: t.Sequence[Document], known: t.Mapping[str, Known], wal
         seen.add(document.id)
         earlier = writes.get(document.id)
         digest = earlier.document.digest if earlier else before.digest if before else None
-        same = digest == document.digest and (earlier is not None or before is None or before.present)
-        if digest is not None and (same or document.kind == "event"):
+        if digest is not None and document.kind == "event":
+            if digest == document.digest:
+                unchanged += 1
+            else:
+                clashes.append(document)
+            continue
+        if digest == document.digest and (earlier is not None or before is None or before.present):
             unchanged += 1
             continue
         version = max(stamp, before.version + 1 if before else 0)
         writes[document.id] = Write(document, version, new=before is None)
-    return PagePlan(tuple(writes.values()), unchanged, frozenset(seen), fresh)
+    return PagePlan(tuple(writes.values()), unchanged, tuple(clashes), frozenset(seen), fresh)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """What else a page moves, in its transaction: the cursor, positions in files, how late its new records were.
+
+    ``retried`` are dead letters whose records are in this page: they go, or come back under their new reason.
+    """
+
+    cursor: Cursor | None = None
+    retried: t.Sequence[str] = ()
+    positions: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    lags: t.Mapping[int, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,35 +185,61 @@ class Batch:
     last: int
 
 
-class Journal:
-    """One source's journal in ``folder``.
+@dataclasses.dataclass(frozen=True)
+class WalkState:
+    """When a data set was last walked through to the end, and last reconciled; None for never."""
 
-    A rehearsal (check mode) works on a private copy that disappears, and leaves the disk as it was.
-    Raises StateError where the disk fails.
+    completed: str | None
+    reconciled: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Backfill:
+    """How far a backfill came, as the time that its next step starts from."""
+
+    reached: str
+    done: bool
+
+
+def _serialised(method: t.Callable) -> t.Callable:
+    """Data sets are walked in threads of their own, and there is one journal."""
+
+    @functools.wraps(method)
+    def locked(self: Journal, *arguments: t.Any, **named: t.Any) -> t.Any:
+        with self._lock:
+            return method(self, *arguments, **named)
+
+    return locked
+
+
+class Journal:
+    """One source's journal in ``folder``; ``sealed(number)`` is where a sealed segment is.
+
+    A rehearsal (check mode) works on a private copy that disappears, and leaves the disk as it was. Threads may share
+    it. Raises StateError where the disk fails.
     """
 
-    def __init__(self, folder: str, *, rehearsal: bool = False, reach: Reach = nowhere) -> None:
+    def __init__(
+        self,
+        folder: str,
+        *,
+        sealed: t.Callable[[int], str] | None = None,
+        rehearsal: bool = False,
+        reach: Reach = nowhere,
+    ) -> None:
         self._reach, self._rehearsal = reach, rehearsal
-        self._segments = os.path.join(folder, "segments")
+        self._lock = threading.RLock()
         path = os.path.join(folder, "journal.sqlite")
-        if rehearsal:
-            self._db = _private_copy(path)
-        else:
-            ensure_folder(self._segments)
-            self._db = open_database(path, SCHEMA)
-        rows = self._query(
-            "SELECT segment, MAX(start + length) AS size FROM page GROUP BY segment ORDER BY segment DESC LIMIT 1"
-        )
-        row = rows[0] if rows else None
-        self._segment, self._size = (row["segment"], row["size"]) if row else (1, 0)
-        self._handle: int | None = None
+        self._segments = Segments(os.path.join(folder, "segments"), sealed, rehearsal, reach)
+        self._db = _private_copy(path) if rehearsal else open_database(path, SCHEMA)
+        self._opened = ""
+        for number, sealed in self._query("SELECT number, sealed FROM segment ORDER BY number DESC LIMIT 1"):
+            self._segments.number, self._segments.size = (number + 1, 0) if sealed else (number, self._vouched(number))
         self._slugs = {row["id"]: row["slug"] for row in self._query("SELECT id, slug FROM company")}
 
     def close(self) -> None:
         """Let go of the files."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        self._segments.close()
         self._db.close()
 
     def __enter__(self) -> Journal:
@@ -172,11 +250,15 @@ class Journal:
 
     def _query(self, sql: str, parameters: t.Sequence = ()) -> list[sqlite3.Row]:
         try:
-            return self._db.execute(sql, parameters).fetchall()
+            with self._lock:
+                return self._db.execute(sql, parameters).fetchall()
         except sqlite3.Error as exc:
             raise StateError(
                 f"The journal's database cannot be read: {exc}. Restore the state folder from a backup."
             ) from exc
+
+    def _vouched(self, segment: int) -> int:
+        return self._query("SELECT COALESCE(MAX(start + length), 0) FROM page WHERE segment = ?", (segment,))[0][0]
 
     # What is known
 
@@ -185,6 +267,10 @@ class Journal:
         rows = self._query("SELECT time, tie FROM cursor WHERE data_set = ?", (data_set,))
         return Cursor(rows[0]["time"], rows[0]["tie"]) if rows else None
 
+    def positions(self, data_set: str) -> dict[str, str]:
+        """How far each file of ``data_set`` was read."""
+        return dict(self._query("SELECT name, value FROM position WHERE data_set = ?", (data_set,)))
+
     def known(self, ids: t.Iterable[str]) -> dict[str, Known]:
         """What the journal holds of ``ids``."""
         wanted, found = list(ids), {}
@@ -192,10 +278,36 @@ class Journal:
             part = wanted[start : start + QUERY_SIZE]
             marks = ",".join("?" * len(part))
             for row in self._query(
-                f"SELECT id, digest, version, walk, present FROM record WHERE id IN ({marks})", part
+                f"SELECT id, digest, version, walk, present, note FROM record WHERE id IN ({marks})", part
             ):
-                found[row["id"]] = Known(row["digest"], row["version"], row["walk"], bool(row["present"]))
+                found[row["id"]] = Known(row["digest"], row["version"], row["walk"], bool(row["present"]), row["note"])
         return found
+
+    def unmet_open(self, data_set: str, walk: int, since: str, limit: int = -1) -> list[tuple[str, str]]:
+        """(vendor id, tenant) of records that were open when ``walk`` began and that it has not met, newest first.
+
+        What is older than ``since`` is left out; ``limit`` bounds the number.
+        """
+        rows = self._query(
+            "SELECT vendor_id, tenant FROM record WHERE data_set = ? AND open = 1 AND time >= ? AND walk < ?"
+            " ORDER BY time DESC LIMIT ?",
+            (data_set, since, walk, limit),
+        )
+        return [(row["vendor_id"], row["tenant"]) for row in rows]
+
+    def hours(self, data_set: str, since: str) -> dict[str, int]:
+        """How many records came of each hour (``2026-11-20T09``) from the hour of ``since`` on."""
+        sql = "SELECT hour, records FROM hour WHERE data_set = ? AND hour >= ?"
+        return dict(self._query(sql, (data_set, since[:13])))
+
+    def records(self, data_set: str, since: str, until: str) -> list[tuple[str, str, str]]:
+        """(id, tenant, time) of the records of a stretch of time."""
+        sql = "SELECT id, tenant, time FROM record WHERE data_set = ? AND time >= ? AND time < ?"
+        return [tuple(row) for row in self._query(sql, (data_set, since, until))]
+
+    def lags(self, data_set: str) -> dict[int, int]:
+        """How many records came how late: counts by bucket (watch.lag_bucket)."""
+        return dict(self._query("SELECT bucket, records FROM lag WHERE data_set = ?", (data_set,)))
 
     def waiting(self) -> int:
         """How many documents Elasticsearch has not acknowledged."""
@@ -205,6 +317,15 @@ class Journal:
         """How many records could not be used, ever."""
         return self._query("SELECT COUNT(*) FROM dead_letter")[0][0]
 
+    def retriable(self, data_set: str, setup: str, limit: int = 500) -> list[tuple[str, bytes]]:
+        """(id, record) of dead letters that are whole records and failed under other settings than ``setup``."""
+        rows = self._query(
+            "SELECT id, record FROM dead_letter WHERE data_set = ? AND setup <> ? ORDER BY id LIMIT ?",
+            (data_set, setup, limit),
+        )
+        return [tuple(row) for row in rows]
+
+    @_serialised
     def slug_of(self, tenant_id: str, name: str) -> str:
         """The company's part of index names, given at first sight and kept for good, whatever it calls itself later."""
         known = self._slugs.get(tenant_id)
@@ -219,54 +340,117 @@ class Journal:
         self._slugs[tenant_id] = chosen
         return chosen
 
-    # Collecting
+    # Walks
 
-    def begin_walk(self, data_set: str) -> int:
+    @_serialised
+    def begin_walk(self, data_set: str, began: str = "") -> int:
         """The number of a new walk through ``data_set``."""
         with transaction(self._db):
             self._db.execute(
-                "INSERT INTO walk VALUES (?, 1) ON CONFLICT (data_set) DO UPDATE SET number = number + 1", (data_set,)
+                "INSERT INTO walk (data_set, number, began) VALUES (?, 1, ?)"
+                " ON CONFLICT (data_set) DO UPDATE SET number = number + 1, began = excluded.began",
+                (data_set, began),
             )
             return self._db.execute("SELECT number FROM walk WHERE data_set = ?", (data_set,)).fetchone()[0]
 
+    @_serialised
+    def end_walk(self, data_set: str, cursor: Cursor | None, reconciled: bool = False) -> None:
+        """The walk came to its end: the cursor moves to the newest record, and the set is not due for a while."""
+        with transaction(self._db) as db:
+            if cursor:
+                _move_cursor(db, data_set, cursor)
+            also = ", reconciled = began" if reconciled else ""
+            db.execute(f"UPDATE walk SET completed = began{also} WHERE data_set = ?", (data_set,))
+
+    def last_walk(self, data_set: str) -> WalkState:
+        """When ``data_set`` was last walked through to the end."""
+        rows = self._query("SELECT completed, reconciled FROM walk WHERE data_set = ?", (data_set,))
+        return WalkState(rows[0]["completed"], rows[0]["reconciled"]) if rows else WalkState(None, None)
+
+    def backfill(self, data_set: str, what: str) -> Backfill | None:
+        """How far the backfill ``what`` of ``data_set`` came; None when it has not begun."""
+        rows = self._query("SELECT reached, done FROM backfill WHERE data_set = ? AND what = ?", (data_set, what))
+        return Backfill(rows[0]["reached"], bool(rows[0]["done"])) if rows else None
+
+    @_serialised
+    def move_backfill(self, data_set: str, what: str, state: Backfill) -> None:
+        """Remember how far a backfill came."""
+        with transaction(self._db) as db:
+            db.execute(
+                "INSERT OR REPLACE INTO backfill VALUES (?, ?, ?, ?)", (data_set, what, state.reached, state.done)
+            )
+
+    # Pages
+
+    @_serialised
     def write_page(
-        self, data_set: str, walk: int, plan: PagePlan, dead: t.Sequence[DeadLetter], cursor: Cursor | None
+        self, data_set: str, walk: int, plan: PagePlan, dead: t.Sequence[DeadLetter] = (), moved: Moved = Moved()
     ) -> int:
         """Make one page durable: all of it, or none of it. Returns how many dead letters are new.
 
-        ``cursor`` moves only forwards.
+        The cursor moves only forwards.
         """
         pieces = [operation(write.document, write.version) for write in plan.writes]
         with self._page(pieces) as (db, places):
             written = {write.document.id for write in plan.writes}
             db.executemany(
-                "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
                 [
-                    (write.document.id, data_set, write.document.digest, write.version, *place, walk)
+                    (
+                        write.document.id,
+                        data_set,
+                        write.document.tenant,
+                        write.document.vendor_id,
+                        write.document.time,
+                        write.document.digest,
+                        write.version,
+                        *place,
+                        walk,
+                        write.document.open,
+                        write.document.note,
+                    )
                     for write, place in zip(plan.writes, places)
                 ],
             )
             db.executemany("UPDATE record SET walk = ? WHERE id = ?", [(walk, key) for key in plan.seen - written])
-            if cursor:
-                _move_cursor(db, data_set, cursor)
+            if moved.cursor:
+                _move_cursor(db, data_set, moved.cursor)
+            for name, value in moved.positions.items():
+                if value == FORGET:
+                    db.execute("DELETE FROM position WHERE data_set = ? AND name = ?", (data_set, name))
+                else:
+                    db.execute("INSERT OR REPLACE INTO position VALUES (?, ?, ?)", (data_set, name, value))
+            db.executemany("DELETE FROM dead_letter WHERE id = ?", [(key,) for key in moved.retried])
+            _count(db, "lag", "bucket", data_set, moved.lags)
+            hours = collections.Counter(write.document.time[:13] for write in plan.writes if write.new)
+            _count(db, "hour", "hour", data_set, hours)
             return _insert_dead(db, dead)
 
-    def move_cursor(self, data_set: str, cursor: Cursor) -> None:
-        """Move the cursor of ``data_set`` forwards, by itself."""
-        with transaction(self._db) as db:
-            _move_cursor(db, data_set, cursor)
+    @_serialised
+    def write_notes(self, operations: t.Sequence[bytes]) -> None:
+        """Journal documents that the SOC makes of itself. Nothing is remembered of them but their bytes."""
+        if operations:
+            with self._page(list(operations), counted=False):
+                pass
 
     @contextlib.contextmanager
-    def _page(self, pieces: list[bytes]) -> t.Iterator[tuple[sqlite3.Connection, list[tuple[int, int, int]]]]:
+    def _page(
+        self, pieces: list[bytes], counted: bool = True
+    ) -> t.Iterator[tuple[sqlite3.Connection, list[tuple[int, int, int]]]]:
         """Append ``pieces`` durably, then open the transaction that vouches for them.
+
+        Unless they are ``counted``, nobody is told that they wait.
 
         Yields the database and the place (segment, start, length) of each piece. When the transaction does not
         commit, the bytes go with it: what this process appends next must not follow bytes that nobody knows.
         """
-        start = self._append(b"".join(pieces)) if pieces else self._size
+        segments = self._segments
+        if segments.size >= SEGMENT_SIZE:
+            segments.turn()
+        start = segments.append(b"".join(pieces)) if pieces else segments.size
         places, end = [], start
         for piece in pieces:
-            places.append((self._segment, end, len(piece)))
+            places.append((segments.number, end, len(piece)))
             end += len(piece)
         self._reach("before_commit")
         try:
@@ -274,45 +458,72 @@ class Journal:
                 yield db, places
                 if pieces:
                     db.execute(
+                        "INSERT OR IGNORE INTO segment (number, opened) VALUES (?, ?)", (segments.number, self._opened)
+                    )
+                    db.execute(
                         "INSERT INTO page (segment, start, length, records) VALUES (?, ?, ?, ?)",
-                        (self._segment, start, end - start, len(pieces)),
+                        (segments.number, start, end - start, len(pieces) if counted else 0),
                     )
         except BaseException:
-            self._forget_tail()
+            segments.forget_tail()
             raise
-        self._size = end
+        segments.size = end
         self._reach("after_commit")
 
-    def vanished(self, data_set: str, walk: int, limit: int = 500) -> list[tuple[str, Document, int]]:
-        """Documents of a snapshot that ``walk``, a complete one, did not meet: (id, last document, last version)."""
+    # Snapshots
+
+    def vanished(
+        self, data_set: str, walk: int, spared: t.Collection[str] = (), limit: int = 500
+    ) -> list[tuple[str, Document, int]]:
+        """Documents of a snapshot that ``walk``, a complete one, did not meet: (id, last document, last version).
+
+        Companies in ``spared`` are left alone.
+        """
+        marks = ",".join("?" * len(spared))
         rows = self._query(
-            "SELECT * FROM record WHERE data_set = ? AND walk < ? AND present = 1 ORDER BY id LIMIT ?",
-            (data_set, walk, limit),
+            "SELECT id, tenant, digest, version, segment, start, length, note FROM record"
+            f" WHERE data_set = ? AND walk < ? AND present = 1 AND tenant NOT IN ({marks}) ORDER BY id LIMIT ?",
+            (data_set, walk, *spared, limit),
         )
         return [(row["id"], self._read_document(row), row["version"]) for row in rows]
 
+    @_serialised
     def write_vanished(
-        self, data_set: str, walk: int, gone: list[tuple[str, Document, int]], observed: datetime, time: str
+        self, data_set: str, walk: int, gone: list[tuple[str, Document, int]], observed: datetime
     ) -> None:
         """Journal that the documents in ``gone`` are no longer in the snapshot: marked, never deleted."""
         stamp = int(observed.timestamp() * 1_000_000)
+        versions = [max(stamp, version + 1) for _id, _document, version in gone]
         pieces = []
-        for _id, document, version in gone:
-            body = {**document.source, "soc": {**document.source["soc"], "present": False, "vanished": time}}
-            pieces.append(
-                (
-                    operation(dataclasses.replace(document, source=body), max(stamp, version + 1)),
-                    max(stamp, version + 1),
-                )
-            )
-        with self._page([piece for piece, _version in pieces]) as (db, places):
+        for (_id, document, _version), version in zip(gone, versions):
+            mark = {"present": False, "vanished": format_time(observed)}
+            body = {**document.source, "soc": {**document.source["soc"], **mark}}
+            pieces.append(operation(dataclasses.replace(document, source=body), version))
+        with self._page(pieces) as (db, places):
             db.executemany(
                 "UPDATE record SET present = 0, version = ?, segment = ?, start = ?, length = ?, walk = ? WHERE id = ?",
                 [
                     (version, *place, walk, key)
-                    for (key, _document, _old), (_piece, version), place in zip(gone, pieces, places)
+                    for (key, _document, _old), version, place in zip(gone, versions, places)
                 ],
             )
+
+    def _read_document(self, row: sqlite3.Row) -> Document:
+        with self._lock:
+            payload = self._segments.read(row["segment"], row["start"], row["length"])
+        action, source = payload.splitlines()
+        target, body = next(iter(orjson.loads(action).values())), orjson.loads(source)
+        return Document(
+            id=row["id"],
+            index=target["_index"],
+            kind="snapshot",
+            time=body["@timestamp"],
+            vendor_id=body["event"]["id"],
+            tenant=row["tenant"],
+            digest=row["digest"],
+            source=body,
+            note=row["note"],
+        )
 
     # Shipping
 
@@ -337,9 +548,10 @@ class Journal:
                     break
             if not first:
                 return
-            yield Batch(self._read(segment, start, end - start), first, last)
+            yield Batch(self._segments.read(segment, start, end - start), first, last)
             after = last
 
+    @_serialised
     def mark_shipped(self, batch: Batch, refused: t.Sequence[DeadLetter]) -> None:
         """Elasticsearch has acknowledged ``batch``; what it cannot ever take is in ``refused``."""
         self._reach("before_acknowledge")
@@ -349,85 +561,36 @@ class Journal:
                 "UPDATE page SET shipped = 1 WHERE shipped = 0 AND number BETWEEN ? AND ?", (batch.first, batch.last)
             )
 
-    # Bytes
+    # Sealing
 
-    def _append(self, payload: bytes) -> int:
-        """Put ``payload`` at the end of the segment and make it durable; returns where it starts."""
-        if self._size >= SEGMENT_SIZE:
-            if self._handle is not None:
-                os.close(self._handle)
-                self._handle = None
-            self._segment, self._size = self._segment + 1, 0
-        if self._rehearsal:
-            return self._size
-        try:
-            if self._handle is None:
-                self._handle = self._open_segment()
-            if os.fstat(self._handle).st_size != self._size:
-                raise StateError(
-                    f"The journal's segment {self._path(self._segment)} was changed by another process; this run stops here."
-                )
-            self._reach("before_append")
-            view = memoryview(payload)
-            while view:
-                view = view[os.write(self._handle, view) :]
-            self._reach("before_fsync")
-            os.fsync(self._handle)
-            self._reach("after_fsync")
-        except OSError as exc:
-            self._forget_tail()
-            raise StateError(
-                f"The journal in {self._segments} cannot be written: {exc.strerror}. Nothing was lost: make room and run again."
-            ) from exc
-        return self._size
+    @_serialised
+    def turn_segment(self, now: datetime, seal_after: timedelta) -> None:
+        """Go on in a new segment when the present one is older than ``seal_after``. Called at the start of a run."""
+        self._opened = format_time(now)
+        rows = self._query("SELECT opened FROM segment WHERE number = ?", (self._segments.number,))
+        if rows and self._segments.size and now - parse_time(rows[0]["opened"]) >= seal_after:
+            self._segments.turn()
 
-    def _open_segment(self) -> int:
-        path = self._path(self._segment)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
-        size = os.fstat(handle).st_size
-        if size < self._size:
-            os.close(handle)
-            raise StateError(
-                f"The journal's segment {path} is shorter ({size} bytes) than what was recorded ({self._size}): it was damaged"
-                " from outside. Restore it from a backup of the state folder."
-            )
-        # Bytes that no transaction vouches for: a run died between the two. Their page is asked for again.
-        os.ftruncate(handle, self._size)
-        sync_folder(self._segments)
-        return handle
-
-    def _forget_tail(self) -> None:
-        if self._handle is not None:
-            try:
-                os.ftruncate(self._handle, self._size)
-            except OSError:
-                pass  # the next start cuts it off
-            os.close(self._handle)
-            self._handle = None
-
-    def _read(self, segment: int, start: int, length: int) -> bytes:
-        path = self._path(segment)
-        try:
-            with open(path, "rb") as handle:
-                handle.seek(start)
-                payload = handle.read(length)
-        except OSError as exc:
-            raise StateError(f"The journal's segment {path} cannot be read: {exc.strerror}.") from exc
-        if len(payload) != length:
-            raise StateError(
-                f"The journal's segment {path} ends too early: it was damaged from outside. Restore it from a backup."
-            )
-        return payload
-
-    def _read_document(self, row: sqlite3.Row) -> Document:
-        action, source = self._read(row["segment"], row["start"], row["length"]).splitlines()
-        target, body = next(iter(orjson.loads(action).values())), orjson.loads(source)
-        return Document(
-            row["id"], target["_index"], "snapshot", body["@timestamp"], body["event"]["id"], row["digest"], body
+    @_serialised
+    def sealable(self) -> list[tuple[int, str]]:
+        """(number, file) of segments that nothing more comes to and that Elasticsearch has acknowledged as a whole."""
+        for (number,) in self._query("SELECT number FROM segment WHERE sealed = 1"):
+            self._segments.remove(number)  # a run died between the two
+        rows = self._query(
+            "SELECT number FROM segment WHERE sealed = 0 AND number < ? AND NOT EXISTS"
+            " (SELECT 1 FROM page WHERE page.segment = segment.number AND shipped = 0) ORDER BY number",
+            (self._segments.number,),
         )
+        return [(number, self._segments.finish(number, self._vouched(number))) for (number,) in rows]
 
-    def _path(self, segment: int) -> str:
-        return os.path.join(self._segments, f"{segment:08d}.ndjson")
+    @_serialised
+    def mark_sealed(self, number: int) -> None:
+        """The archive holds segment ``number``, verified: its file goes, and the list of its pages."""
+        with transaction(self._db) as db:
+            db.execute("UPDATE segment SET sealed = 1 WHERE number = ?", (number,))
+            db.execute("DELETE FROM page WHERE segment = ?", (number,))
+        self._reach("before_remove")
+        self._segments.remove(number)
 
 
 def _move_cursor(db: sqlite3.Connection, data_set: str, cursor: Cursor) -> None:
@@ -438,18 +601,26 @@ def _move_cursor(db: sqlite3.Connection, data_set: str, cursor: Cursor) -> None:
     )
 
 
+def _count(db: sqlite3.Connection, table: str, column: str, data_set: str, counts: t.Mapping) -> None:
+    db.executemany(
+        f"INSERT INTO {table} VALUES (?, ?, ?)"
+        f" ON CONFLICT (data_set, {column}) DO UPDATE SET records = records + excluded.records",
+        [(data_set, key, records) for key, records in counts.items()],
+    )
+
+
 def _insert_dead(db: sqlite3.Connection, dead: t.Sequence[DeadLetter]) -> int:
     before = db.total_changes
     db.executemany(
-        "INSERT OR IGNORE INTO dead_letter VALUES (?, ?, ?, ?, ?)",
-        [(letter.id, letter.data_set, letter.reason, letter.observed, letter.record) for letter in dead],
+        "INSERT OR IGNORE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
+        [(letter.id, letter.data_set, letter.reason, letter.observed, letter.record, letter.setup) for letter in dead],
     )
     return db.total_changes - before
 
 
 def _private_copy(path: str) -> sqlite3.Connection:
     # The empty name is SQLite's own temporary database: it spills to disk when large, and is gone when closed.
-    copy = sqlite3.connect("", isolation_level=None)
+    copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     copy.row_factory = sqlite3.Row
     try:
         if os.path.exists(path):

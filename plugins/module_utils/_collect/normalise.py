@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
+from datetime import datetime
 
 from .._core.clock import format_time, parse_time
 from .._core.ids import content_digest, document_id, index_name
 from .._core.libraries import orjson
-from .profile import DataSet, Source, dig
+from .profile import DataSet, Derived, Source, dig
 
-TRUE = (True, 1, "1", "true", "True", "yes", "reviewed", "acknowledged")
+ONLINE, OFFLINE, RECENTLY_OFFLINE = "online", "offline", "recently offline"
 
 
 class Malformed(Exception):
@@ -23,108 +24,173 @@ class Malformed(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Company:
+    """A client, as its id and name at the source."""
+
+    id: str
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Document:
-    """One record in its final shape. ``source`` is what Elasticsearch will hold; ``digest`` its identity of content."""
+    """One record in its final shape.
+
+    ``source`` is what Elasticsearch will hold, ``digest`` its identity of content, ``open`` whether somebody at the
+    vendor still has to look at it (None where that has no meaning), ``rejected`` what did not fit its type and why.
+    ``note`` is what the journal keeps for the next time (the derived state).
+    """
 
     id: str
     index: str
     kind: str
     time: str
     vendor_id: str
+    tenant: str
     digest: str
     source: dict
-
-
-def _flag(value: object) -> bool:
-    return value in TRUE
-
-
-# Targets whose type vendors disagree on. Everything else passes as it came; the mapping has the last word.
-CONVERT: dict[tuple[str, ...], t.Callable[[t.Any], t.Any]] = {
-    ("soc", "reviewed"): _flag,
-    ("soc", "level"): int,
-    ("soc", "count"): int,
-    ("source", "port"): int,
-    ("destination", "port"): int,
-    ("event", "id"): str,
-    ("rule", "id"): str,
-}
+    open: bool | None = None
+    rejected: tuple[str, ...] = ()
+    note: str | None = None
 
 
 def normalise(
-    record: t.Any, source: Source, data_set: DataSet, observed: str, slug_of: t.Callable[[str, str], str]
+    record: t.Any,
+    source: Source,
+    data_set: DataSet,
+    observed: str,
+    slug_of: t.Callable[[str, str], str],
+    company: Company | None = None,
+    names: t.Mapping[str, str] | None = None,
 ) -> Document:
     """One record as a Document. ``observed`` is the present time as format_time() writes it.
 
-    ``slug_of(tenant id, name)`` gives the company's part of the index name.
+    ``slug_of(tenant id, name)`` gives the company's part of the index name. ``company`` is whose record it is, where
+    the record does not say; ``names`` has the names of companies by id, where it says no more than the id.
 
-    Raises Malformed: a record without id, tenant or usable time is never guessed at.
+    A value that does not fit the type of its field is left out and named in ``rejected``: an alarm counts, also with
+    an address that is none. Raises Malformed: a record without id, tenant or usable time is never guessed at.
     """
     if not isinstance(record, dict):
         raise Malformed("it is not an object")
-    vendor_id = dig(record, data_set.id)
+    kept = _without(record, data_set.drop)
+    digest = content_digest(_without(kept, data_set.volatile))
+    vendor_id = digest if data_set.id is None else dig(record, data_set.id)
     if not isinstance(vendor_id, (str, int)) or vendor_id == "":
         # A number of more than 64 bits arrives as a float, and two of them may look alike.
         raise Malformed("it has no id that can be used")
-    tenant_id, tenant_name = dig(record, data_set.tenant_id), dig(record, data_set.tenant_name)
-    if (
-        not isinstance(tenant_id, (str, int))
-        or tenant_id == ""
-        or not isinstance(tenant_name, str)
-        or not tenant_name.strip()
-    ):
-        raise Malformed("it names no company")
-    try:
-        time = format_time(parse_time(dig(record, data_set.time), data_set.zone))
-    except ValueError as exc:
-        raise Malformed(f"its time is unusable: {exc}") from exc
-    for field in data_set.only:
-        if record.get(field) is None:
-            raise Malformed(f"it has no {field}")
-    tenant_id, vendor_id = str(tenant_id), str(vendor_id)
-    kept = _without(record, data_set.drop)
-    identity = document_id(source.name, data_set.name, tenant_id, vendor_id)
+    tenant = company or _tenant(record, data_set, names or {})
+    if data_set.time is None:
+        time = observed
+    else:
+        try:
+            time = format_time(parse_time(dig(record, data_set.time), data_set.zone))
+        except ValueError as exc:
+            raise Malformed(f"its time is unusable: {exc}") from exc
+    for field, allowed in data_set.only.items():
+        value = record.get(field)
+        if str(value) not in allowed:
+            raise Malformed(f"it has no {field}" if value is None else f"its {field} is {str(value)[:60]!r}")
+    vendor_id = str(vendor_id)
+    identity = document_id(source.name, data_set.name, tenant.id, vendor_id)
     body: dict = {
         "@timestamp": time,
-        "organization": {"id": tenant_id, "name": tenant_name},
+        "organization": {"id": tenant.id, "name": tenant.name},
         "event": {
             "id": vendor_id,
             "module": source.name,
             "dataset": f"{source.name}.{data_set.index}",
             "ingested": observed,
-            "original": orjson.dumps(kept).decode(),
+            "original": record["line"] if data_set.files else orjson.dumps(kept).decode(),
         },
         "soc": {"id": identity, "set": data_set.name},
     }
     for target, value in data_set.constants:
         _put(body, target, value)
-    for target, paths in data_set.fields:
-        value = dig(record, paths)
-        if value is None:
+    rejected = []
+    for field in data_set.fields:
+        value = record.get(field.key) if field.key else dig(record, field.paths)
+        if value is None or value == "":
             continue
-        if target in CONVERT:
-            try:
-                value = CONVERT[target](value)
-            except (TypeError, ValueError) as exc:
-                raise Malformed(f"{'.'.join(target)} cannot be {str(value)[:60]!r}") from exc
-        _put(body, target, value)
-    digest = content_digest(_without(kept, data_set.volatile))
+        try:
+            # Every field of Elasticsearch may hold a list of its type.
+            convert = field.convert
+            _put(body, field.target, [convert(item) for item in value] if type(value) is list else convert(value))
+        except (TypeError, ValueError, OverflowError) as exc:
+            rejected.append(f"{'.'.join(field.target)} cannot be {str(value)[:60]!r} ({str(exc)[:80]})")
+    own = body["soc"]
+    if rejected:
+        own["rejected"] = [reason.partition(" ")[0] for reason in rejected]
     if data_set.kind == "snapshot":
-        body["soc"]["present"] = True
-    index = index_name(source.name, data_set.index, slug_of(tenant_id, tenant_name))
-    return Document(identity, index, data_set.kind, time, vendor_id, digest, body)
+        own["present"] = True
+    return Document(
+        id=identity,
+        index=index_name(source.name, data_set.index, slug_of(tenant.id, tenant.name)),
+        kind=data_set.kind,
+        time=time,
+        vendor_id=vendor_id,
+        tenant=tenant.id,
+        digest=digest,
+        source=body,
+        open=_is_open(body, data_set),
+        rejected=tuple(rejected),
+    )
+
+
+def _tenant(record: dict, data_set: DataSet, names: t.Mapping[str, str]) -> Company:
+    identity = dig(record, data_set.tenant_id) if data_set.tenant_id else None
+    if not isinstance(identity, (str, int)) or identity == "":
+        raise Malformed("it names no company")
+    identity = str(identity)
+    name = dig(record, data_set.tenant_name) if data_set.tenant_name else names.get(identity)
+    if not isinstance(name, str) or not name.strip():
+        raise Malformed(f"it names no company beside the id {identity[:60]!r}")
+    return Company(identity, name)
+
+
+def _is_open(body: dict, data_set: DataSet) -> bool | None:
+    if not data_set.open_until:
+        return None
+    return not dig(body, (data_set.open_until,))
+
+
+def derive_state(document: Document, record: dict, rules: Derived, before: str | None, now: datetime) -> Document:
+    """``document`` with the state of a probe: online, offline, or recently offline.
+
+    Offline is what says so itself, and what was not seen for ``rules.offline_after``. It counts as recently offline
+    for as long as ``rules.recent`` after the change. The moment of the change is what the journal kept (``before``, a
+    note of ours), else the time when the probe was last seen. Pure.
+    """
+    status, seen = dig(record, rules.status), None
+    try:
+        seen = parse_time(dig(record, rules.seen))
+    except ValueError:
+        pass  # it never reported, or the vendor does not say when
+    offline = str(status).lower() == OFFLINE or (seen is not None and now - seen > rules.offline_after)
+    kept = orjson.loads(before) if before else {}
+    since = min(seen, now) if offline and seen else now
+    if kept.get("offline") == offline:
+        since = parse_time(kept["since"])
+    state = ONLINE if not offline else RECENTLY_OFFLINE if now - since <= rules.recent else OFFLINE
+    body = {**document.source, "soc": {**document.source["soc"], "state_since": format_time(since)}}
+    _put(body, rules.target, state)
+    note = orjson.dumps({"offline": offline, "since": format_time(since)}).decode()
+    return dataclasses.replace(document, source=body, digest=content_digest([document.digest, state]), note=note)
 
 
 def wanted(record: t.Any, data_set: DataSet, tenants: frozenset[str] | None) -> bool:
     """False for what is not to be collected: other levels, companies without a subscription."""
     if not isinstance(record, dict):
         return True
-    if tenants is not None:
+    if tenants is not None and data_set.tenant_id:
         tenant = dig(record, data_set.tenant_id)
         if tenant is not None and str(tenant) not in tenants:
             return False
-    # A record that lacks the field is let through, to be a dead letter: silence would hide it.
-    return all(record.get(field) is None or str(record[field]) in allowed for field, allowed in data_set.only.items())
+    # What is not even a number is let through, to be a dead letter: silence would hide it.
+    return not any(
+        str(value) not in allowed and str(value).lstrip("-").isdecimal()
+        for field, allowed in data_set.only.items()
+        if (value := record.get(field)) is not None
+    )
 
 
 def operation(document: Document, version: int) -> bytes:
@@ -143,7 +209,9 @@ def operation(document: Document, version: int) -> bytes:
 
 def _put(body: dict, target: tuple[str, ...], value: t.Any) -> None:
     for key in target[:-1]:
-        body = body.setdefault(key, {})
+        if key not in body:
+            body[key] = {}
+        body = body[key]
     body[target[-1]] = value
 
 

@@ -3,84 +3,177 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PRIVATE to this collection: it may change in any release, do not import it from elsewhere.
-"""One collecting run over the data sets of a source: fetch, journal, ship. What one set breaks does not stop the others."""
+"""One collecting run over the data sets of a source: fetch, journal, ship, seal. What one set breaks does not stop the others."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
-from datetime import timedelta
+import typing as t
+from datetime import UTC, datetime, timedelta
 
 from .._core.argspec import ArgumentSpec, common, elasticsearch
-from .._core.clock import Clock, format_time, parse_duration
-from .._core.elastic import connect
-from .._core.errors import ConfigError, InternalError, SocError, StateError
-from .._core.libraries import need
+from .._core.clock import format_time, parse_duration, parse_time
+from .._core.elastic import Elastic, connect
+from .._core.errors import AuthError, ConfigError, InternalError, SocError
+from .._core.libraries import need, orjson
 from .._core.module import Run
 from .._core.reach import Reach, nowhere
 from .._core.rest import Http
-from .._core.secrets import secret_option
-from .._core.state import FILE_MODE, ensure_folder, lock
-from .journal import Journal
+from .._core.state import lock
+from . import errorlog, watch
+from .archive import seal, sealed_path
+from .auth import open_credentials
+from .journal import Journal, WalkState
+from .normalise import Company
 from .profile import DataSet, Source, load, merge
+from .progress import ProgressLog
+from .reconcile import count
 from .ship import Shipped, ship
-from .vendor import Credentials, open_http, subscribed
-from .walk import Tally, collect_set
+from .vendor import Directory, directory, open_http
+from .walk import Rules, Walked, collect_set
+
+ARCHIVE = "collected"
+# Timers are not exact: a set is due a little before its time.
+SLACK = timedelta(seconds=30)
+DAILY = timedelta(hours=24)
+PROVIDER = {"id": "provider", "name": "Provider"}
 
 
 def argument_spec(profile: dict) -> ArgumentSpec:
     """Options of a fetch module for ``profile`` (doc fragment ``fetch``)."""
     sets = sorted(profile["sets"])
-    own = ArgumentSpec(
-        {
-            "base_url": {
-                "type": "str",
-                **({"default": profile["base_url"]} if profile["base_url"] else {"required": True}),
-            },
-            "token_file": {"type": "path", "required": True, "no_log": False},
-            "api_key": {"type": "str", "no_log": True},
-            "api_key_file": {"type": "path", "no_log": False},
-            "ca_path": {"type": "path"},
-            "timeout": {"type": "int", "default": 30},
-            "sets": {"type": "list", "elements": "str", "choices": sets, "default": sets},
-            "look_back": {"type": "str", "default": "40m"},
-            "profile": {"type": "dict", "default": {}},
-            "state_dir": {"type": "path", "default": "/var/lib/soc"},
-            "log_dir": {"type": "path", "default": "/var/log/soc"},
-            "ignore_set_errors": {"type": "bool", "default": False},
+    options: dict[str, dict] = {
+        "base_url": {
+            "type": "str",
+            **({"default": profile["base_url"]} if profile["base_url"] else {"required": True}),
         },
-        mutually_exclusive=[("api_key", "api_key_file")],
-    )
-    return own.merge(elasticsearch()).merge(common())
+        "token_file": {"type": "path", "no_log": False},
+        "client_id": {"type": "str"},
+        "client_secret": {"type": "str", "no_log": True},
+        "client_secret_file": {"type": "path", "no_log": False},
+        "api_key": {"type": "str", "no_log": True},
+        "api_key_file": {"type": "path", "no_log": False},
+        "ca_path": {"type": "path"},
+        "timeout": {"type": "int", "default": 30},
+        "sets": {"type": "list", "elements": "str", "choices": sets, "default": sets},
+        "only_due": {"type": "bool", "default": False},
+        "look_back": {"type": "str", "default": "40m"},
+        "ask_again_for": {"type": "str", "default": "30d"},
+        "since": {"type": "str"},
+        "companies": {"type": "list", "elements": "str", "default": []},
+        "backfill_slice": {"type": "str", "default": "2m"},
+        "reconcile": {"type": "str"},
+        "provider": {"type": "dict", "default": PROVIDER},
+        "profile": {"type": "dict", "default": {}},
+        "state_dir": {"type": "path", "default": "/var/lib/soc"},
+        "log_dir": {"type": "path", "default": "/var/log/soc"},
+        "archive_dir": {"type": "path", "default": "/srv/soc/archive"},
+        "seal_after": {"type": "str", "default": "24h"},
+        "ignore_set_errors": {"type": "bool", "default": False},
+    }
+    if profile.get("api"):
+        options["api_version"] = {"type": "str", "choices": ["v1", *sorted(profile["api"])], "default": "v1"}
+    if (profile.get("companies") or {}).get("option"):
+        options["accounts"] = {"type": "dict", "default": {}}
+    if any(entry.get("files") for entry in profile["sets"].values()):
+        options["syslog_files"] = {"type": "list", "elements": "path", "default": ["/var/log/soc/firebox/*.log"]}
+        options["devices"] = {"type": "dict", "default": {}}
+    exclusive = [("api_key", "api_key_file"), ("token_file", "client_id"), ("client_secret", "client_secret_file")]
+    return ArgumentSpec(options, mutually_exclusive=exclusive).merge(elasticsearch()).merge(common())
+
+
+def load_source(params: dict, profile: dict) -> Source:
+    """The source that a module's options make of ``profile``. Raises ConfigError."""
+    version = profile.get("api", {}).get(params.get("api_version"), {})
+    return load(merge(merge(merge(profile, version), {"base_url": params["base_url"]}), params["profile"]))
+
+
+def open_vendor(source: Source, params: dict) -> Http:
+    """The vendor's API with the credentials that the options name. Raises ConfigError."""
+
+    def bare(secrets: t.Callable[[], tuple[str, ...]]) -> Http:
+        return open_http(source, None, params["ca_path"], params["timeout"], secrets)
+
+    credentials = open_credentials(source.auth, source.api_key_header, params, bare, source.base_url)
+    return open_http(source, credentials, params["ca_path"], params["timeout"])
+
+
+@dataclasses.dataclass
+class Visit:
+    """What became of one set in this run."""
+
+    data_set: DataSet
+    started: datetime
+    ended: datetime
+    walked: Walked | None = None
+    failure: SocError | None = None
+    gap: int | None = None
+    dup: int | None = None
+    silence: watch.Silence | None = None
+
+    @property
+    def failures(self) -> dict[str, SocError]:
+        """What went wrong, by set, or by set and company."""
+        if self.failure:
+            return {self.data_set.name: self.failure}
+        companies = self.walked.failures if self.walked else {}
+        return {f"{self.data_set.name} of {company}": exc for company, exc in companies.items()}
 
 
 def fetch(run: Run, profile: dict, reach: Reach = nowhere) -> dict:
     """The whole run of a fetch module. Returns the module's result; see the RETURN of the modules."""
     need("requests", "elasticsearch", "orjson")
     params = run.params
-    source = load(merge(merge(profile, {"base_url": params["base_url"]}), params["profile"]))
+    source = load_source(params, profile)
     chosen = [_known_set(source, name) for name in params["sets"]]
-    look_back = parse_duration(params["look_back"])
-    credentials = Credentials(
-        params["token_file"], secret_option(params, "api_key", "API key of the vendor"), source.api_key_header
-    )
-    http = open_http(source, credentials, params["ca_path"], params["timeout"])
+    rules = _rules(run, source)
+    seal_after = parse_duration(params["seal_after"])
+    http = None if all(data_set.files for data_set in chosen) else open_vendor(source, params)
     elastic = connect(params)
-    folder = os.path.join(params["state_dir"], source.name)
+    folder, archive = os.path.join(params["state_dir"], source.name), os.path.join(params["archive_dir"], ARCHIVE)
     with contextlib.ExitStack() as stack:
         if not run.check_mode:
             stack.enter_context(lock(os.path.join(folder, "lock")))
-        journal = stack.enter_context(Journal(folder, rehearsal=run.check_mode, reach=reach))
-        tallies, failures = _collect_sets(journal, source, chosen, http, run.clock, look_back)
-        shipped = Shipped()
+        journal = stack.enter_context(
+            Journal(
+                folder,
+                sealed=lambda number: sealed_path(archive, source.name, number),
+                rehearsal=run.check_mode,
+                reach=reach,
+            )
+        )
+        now = run.clock()
+        journal.turn_segment(now, seal_after)
+        if params["only_due"]:
+            chosen = [data_set for data_set in chosen if is_due(journal.last_walk(data_set.name), data_set, now)]
+        visits = _visit_all(run, journal, source, chosen, http, rules)
+        failures = {what: exc for visit in visits for what, exc in visit.failures.items()}
+        shipped, sealed = Shipped(), 0
         if not run.check_mode:
             try:
                 shipped = ship(journal, elastic, run.clock, reach)
             except SocError as exc:
                 failures["elasticsearch"] = exc
+            _watch(run, journal, elastic if "elasticsearch" not in failures else None, source, visits, rules, failures)
+            try:
+                for number, path in journal.sealable():
+                    seal(path, archive, source.name, number, format_time(run.clock()), reach)
+                    journal.mark_sealed(number)
+                    sealed += 1
+            except SocError as exc:
+                failures["archive"] = exc
             _log_errors(run, source.name, failures)
-        return _result(run, source, tallies, failures, shipped, journal)
+        return _result(run, source, visits, failures, shipped, sealed, journal)
+
+
+def is_due(last: WalkState, data_set: DataSet, now: datetime) -> bool:
+    """Whether a set is to be collected now: its last complete walk began its interval ago, or there was none. Pure."""
+    return last.completed is None or not parse_time(last.completed) <= now < (
+        parse_time(last.completed) + data_set.every - SLACK
+    )
 
 
 def _known_set(source: Source, name: str) -> DataSet:
@@ -89,58 +182,200 @@ def _known_set(source: Source, name: str) -> DataSet:
     return source.sets[name]
 
 
-def _collect_sets(
-    journal: Journal, source: Source, chosen: list[DataSet], http: Http, clock: Clock, look_back: timedelta
-) -> tuple[dict[str, Tally], dict[str, SocError]]:
-    tallies: dict[str, Tally] = {}
-    failures: dict[str, SocError] = {}
+def _rules(run: Run, source: Source) -> Rules:
+    params = run.params
     try:
-        tenants = subscribed(source, http)
-    except SocError as exc:
-        # Without the list of subscriptions nobody may be collected, and nobody is.
-        return {}, {data_set.name: exc for data_set in chosen}
-    for data_set in chosen:
+        since = parse_time(params["since"]) if params["since"] else None
+    except ValueError as exc:
+        raise ConfigError(f"The option since is not a time: {exc}. Give ISO 8601, such as 2026-01-01.") from exc
+    return Rules(
+        look_back=parse_duration(params["look_back"]),
+        directory=Directory({}, None),
+        provider=_company("provider", "provider", params["provider"]),
+        ask_again_for=parse_duration(params["ask_again_for"]),
+        syslog_files=tuple(params.get("syslog_files") or ()),
+        devices={key: _company("devices", key, entry) for key, entry in (params.get("devices") or {}).items()},
+        since=since,
+        backfill_slice=parse_duration(params["backfill_slice"]),
+        reconcile=parse_duration(params["reconcile"]) if params["reconcile"] else None,
+        progress=str if run.check_mode else ProgressLog(params["log_dir"], source.name),
+    )
+
+
+def _company(option: str, key: str, entry: t.Any) -> Company:
+    if not isinstance(entry, dict) or not entry.get("id") or not entry.get("name"):
+        raise ConfigError(
+            f"The option {option} has no id and name for {key}; give both, as in {{id: c1, name: Acme NV}}."
+        )
+    return Company(str(entry["id"]), str(entry["name"]))
+
+
+def _companies(wanted: list[str], found: Directory) -> frozenset[str] | None:
+    """The ids of the companies that a backfill is restricted to."""
+    if not wanted:
+        return None
+    ids = {key for key, name in found.names.items() if key in wanted or name in wanted}
+    lost = set(wanted) - ids - {found.names[key] for key in ids}
+    if lost and found.names:
+        raise ConfigError(f"The vendor lists no company {', '.join(sorted(lost))}; correct the option companies.")
+    return frozenset(ids or wanted)
+
+
+def _visit_all(
+    run: Run, journal: Journal, source: Source, chosen: list[DataSet], http: Http | None, rules: Rules
+) -> list[Visit]:
+    """Walk through the sets, several at once where the vendor allows."""
+    found, problem = Directory({}, None), None
+    if http and source.companies and any(_needs_directory(source, data_set) for data_set in chosen):
         try:
-            tallies[data_set.name] = collect_set(journal, source, data_set, http, clock, look_back, tenants)
+            found = directory(source, http, run.params.get("accounts") or {})
+            rules = dataclasses.replace(rules, directory=found, companies=_companies(run.params["companies"], found))
         except SocError as exc:
-            failures[data_set.name] = exc
-        except Exception as exc:  # whatever it is, it must not stop the other sets and the shipping
-            failures[data_set.name] = InternalError.of(exc)
-    return tallies, failures
+            problem = exc
+
+    def visit(data_set: DataSet) -> Visit:
+        # Without the list of companies nobody may be collected, and nobody is.
+        if problem and _needs_directory(source, data_set):
+            return Visit(data_set, run.clock(), run.clock(), failure=problem)
+        return _visit(run, journal, source, data_set, http, rules)
+
+    if source.at_once == 1 or len(chosen) < 2:
+        return [visit(data_set) for data_set in chosen]
+    with concurrent.futures.ThreadPoolExecutor(source.at_once) as pool:
+        return list(pool.map(visit, chosen))
+
+
+def _needs_directory(source: Source, data_set: DataSet) -> bool:
+    by_name = data_set.tenant_id is not None and data_set.tenant_name is None
+    return not data_set.files and bool((source.companies or {}).get("flag") or data_set.ask or by_name)
+
+
+def _visit(run: Run, journal: Journal, source: Source, data_set: DataSet, http: Http | None, rules: Rules) -> Visit:
+    started = run.clock()
+    last = journal.last_walk(data_set.name).reconciled
+    if data_set.files or data_set.kind == "snapshot" or (last and started - parse_time(last) < DAILY - SLACK):
+        rules = dataclasses.replace(rules, reconcile=None)
+    try:
+        walked, failure = collect_set(journal, source, data_set, http, run.clock, rules), None
+    except SocError as exc:
+        walked, failure = None, exc
+    except Exception as exc:  # whatever it is, it must not stop the other sets and the shipping
+        walked, failure = None, InternalError.of(exc)
+    return Visit(data_set, started, run.clock(), walked, failure)
+
+
+def _watch(
+    run: Run,
+    journal: Journal,
+    elastic: Elastic | None,
+    source: Source,
+    visits: list[Visit],
+    rules: Rules,
+    failures: dict[str, SocError],
+) -> None:
+    """Judge what this run and those before it show, and write it down as documents of ``soc-probe``."""
+    now = run.clock()
+    notes = []
+    waiting = journal.waiting()
+    for visit in visits:
+        name = visit.data_set.name
+        if visit.walked and visit.walked.offered is not None and rules.reconcile:
+            _reconcile(run, journal, elastic, source, visit, now - rules.reconcile)
+        visit.silence = _silence(journal, visit.data_set, now)
+        if visit.silence:
+            run.warn(f"{source.name} {name}: {visit.silence.sentence}")
+        advice = watch.look_back_advice(journal.lags(name), rules.look_back)
+        if advice:
+            run.warn(f"{source.name} {name}: {advice}")
+        cursor = journal.cursor(name)
+        problem = next(iter(visit.failures.values()), None)
+        facts = {
+            "waiting": waiting,
+            "newest": parse_time(cursor.time) if cursor else None,
+            "gap": visit.gap,
+            "dup": visit.dup,
+            "silent": visit.silence.sentence if visit.silence else None,
+            "error": problem.code if problem else None,
+        }
+        tally = dataclasses.asdict(visit.walked.tally) if visit.walked else {}
+        tenant = {"id": rules.provider.id, "name": rules.provider.name}
+        key, body = watch.probe_document(source.name, name, visit.started, visit.ended, tally, facts, tenant)
+        action = {"create": {"_index": watch.PROBE_INDEX, "_id": key}}
+        notes.append(b"%s\n%s\n" % (orjson.dumps(action), orjson.dumps(body)))
+    try:
+        journal.write_notes(notes)
+        if elastic and notes:
+            ship(journal, elastic, run.clock)
+    except SocError as exc:
+        failures.setdefault("elasticsearch", exc)
+
+
+def _silence(journal: Journal, data_set: DataSet, now: datetime) -> watch.Silence | None:
+    cursor = journal.cursor(data_set.name)
+    if data_set.kind == "snapshot" or not cursor:
+        return None
+    rules = watch.SilenceRules(silent_after=data_set.silent_after)
+    since = format_time(parse_time(cursor.time) - timedelta(days=rules.days + 1))
+    counts = {
+        datetime.fromisoformat(f"{hour}:00").replace(tzinfo=UTC): records
+        for hour, records in journal.hours(data_set.name, since).items()
+    }
+    return watch.silent(counts, parse_time(cursor.time), now, rules)
+
+
+def _reconcile(
+    run: Run, journal: Journal, elastic: Elastic | None, source: Source, visit: Visit, since: datetime
+) -> None:
+    """Count the full hours since ``since``: at the vendor, in the journal, in the index."""
+    walked = t.cast(Walked, visit.walked)
+    offered = t.cast(dict, walked.offered)
+    until = visit.started - timedelta(hours=1)  # what came a moment ago may not be searchable yet
+    try:
+        rows = count(journal, None if journal.waiting() else elastic, source, visit.data_set, offered, since, until)
+    except AuthError as exc:
+        run.warn(f"The index cannot be counted: {exc.message} Give the collector's key the privilege read.")
+        rows = count(journal, None, source, visit.data_set, offered, since, until)
+    total = watch.totals(rows)
+    # What this walk found, and the walks before it should have found, was a gap until now.
+    visit.gap, visit.dup = total.gap + walked.missed, total.dup
+    if visit.gap or visit.dup:
+        run.warn(f"{source.name} {visit.data_set.name} does not add up:\n{watch.table(rows)}")
 
 
 def _log_errors(run: Run, source: str, failures: dict[str, SocError]) -> None:
-    if not failures:
-        return
-    path = os.path.join(run.params["log_dir"], f"{source}.error.log")
-    lines = [f"{format_time(run.clock())} {what}: {exc.code}: {exc.message}\n" for what, exc in failures.items()]
-    try:
-        ensure_folder(run.params["log_dir"])
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE), "a", encoding="utf-8") as handle:
-            handle.writelines(lines)
-    except (OSError, StateError) as exc:  # the errors themselves are told all the same
-        run.warn(f"The log {path} cannot be written: {exc}")
+    now = format_time(run.clock())
+    lines = [f"{now} {what}: {exc.code}: {exc.message}" for what, exc in failures.items()]
+    problem = errorlog.write(run.params["log_dir"], source, lines)
+    if problem:
+        run.warn(problem)
 
 
 def _result(
     run: Run,
     source: Source,
-    tallies: dict[str, Tally],
+    visits: list[Visit],
     failures: dict[str, SocError],
     shipped: Shipped,
+    sealed: int,
     journal: Journal,
 ) -> dict:
+    tallies = {visit.data_set.name: visit.walked.tally for visit in visits if visit.walked}
     counts = {name: dataclasses.asdict(tally) for name, tally in tallies.items()}
     written = sum(tally.written for tally in tallies.values())
     dead = sum(tally.dead_letters for tally in tallies.values()) + shipped.refused
     result: dict = {
-        "changed": bool(written or dead or shipped.indexed or (run.check_mode and journal.waiting())),
+        "changed": bool(written or dead or sealed or shipped.indexed or (run.check_mode and journal.waiting())),
         "sets": counts,
         "collected": written,
         "indexed": shipped.indexed,
         "already_indexed": shipped.already,
         "waiting": journal.waiting(),
         "dead_letters": dead,
+        "sealed": sealed,
+        "silent": {visit.data_set.name: visit.silence.sentence for visit in visits if visit.silence},
+        "reconciled": {
+            visit.data_set.name: {"gap": visit.gap, "dup": visit.dup} for visit in visits if visit.gap is not None
+        },
         "assumed": sorted(name for name in tallies if source.sets[name].assumed),
         "diff": {
             "before": {name: {"cursor": entry["cursor_before"]} for name, entry in counts.items()},
@@ -153,10 +388,10 @@ def _result(
     }
     if dead:
         run.warn(
-            f"{dead} records of {source.name} could not be used; they are kept with the reason in the table dead_letter of its journal."
+            f"{dead} records or values of {source.name} could not be used; they are kept with the reason in the table dead_letter of its journal."
         )
     if failures:
-        told = "; ".join(f"{name}: {exc.message}" for name, exc in failures.items())
+        told = "; ".join(f"{what}: {exc.message}" for what, exc in failures.items())
         if run.params["ignore_set_errors"]:
             run.warn(told)
         else:
@@ -165,6 +400,6 @@ def _result(
                 "code": worst.code,
                 "message": f"{source.name}: {told}"
                 + (f" ({result['waiting']} documents are safe in the journal.)" if result["waiting"] else ""),
-                "details": {name: exc.as_dict() for name, exc in failures.items()},
+                "details": {what: exc.as_dict() for what, exc in failures.items()},
             }
     return result

@@ -16,7 +16,9 @@ from .._core.ids import content_digest
 from .._core.libraries import orjson
 from .._core.reach import Reach, nowhere
 from .journal import Batch, DeadLetter, Journal
+from .watch import PROBE_INDEX
 
+NOTE = b'{"create":{"_index":"%s"' % PROBE_INDEX.encode()
 # What is wrong with a document itself, whenever it is sent.
 HOPELESS = (
     "document_parsing_exception",
@@ -48,10 +50,19 @@ def ship(journal: Journal, elastic: Elastic, clock: Clock, reach: Reach = nowher
         reach("bulk_ok_reply_lost")
         refused = _refused(batch, outcome.statuses, outcome.reasons, clock)
         journal.mark_shipped(batch, refused)
+        statuses = _of_vendors(batch.payload, outcome.statuses)
         total.refused += len(refused)
-        total.indexed += sum(status in (200, 201) for status in outcome.statuses)
-        total.already += sum(status == 409 for status in outcome.statuses)
+        total.indexed += sum(status in (200, 201) for status in statuses)
+        total.already += sum(status == 409 for status in statuses)
     return total
+
+
+def _of_vendors(payload: bytes, statuses: list[int]) -> list[int]:
+    """``statuses`` without those of documents that the SOC makes of itself: they are not what was collected."""
+    if NOTE not in payload:
+        return statuses
+    lines = split_operations(payload)
+    return [status for line, status in zip(lines, statuses) if not line.startswith(NOTE)]
 
 
 def _refused(batch: Batch, statuses: list[int], reasons: dict[int, str], clock: Clock) -> list[DeadLetter]:

@@ -3,59 +3,52 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PRIVATE to this collection: it may change in any release, do not import it from elsewhere.
-"""Reading a vendor's API by its profile: credentials, paging, the end of a list."""
+"""Reading a vendor's API by its profile: companies, paging, the end of a list."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing as t
 from datetime import datetime
+from urllib.parse import quote
 
 from .._core.clock import format_time
 from .._core.errors import AnswerError
 from .._core.rest import Http, Retries
-from .._core.secrets import header_value, read_secret
+from .normalise import Company
 from .profile import DataSet, Source, compile_paths, dig
 
+if t.TYPE_CHECKING:
+    from .auth import BearerFile, ClientCredentials
 
-class Credentials:
-    """A bearer token from a file, read again when the vendor says that it has expired, and an optional API key."""
-
-    def __init__(self, token_file: str, api_key: str | None, api_key_header: str) -> None:
-        self._file, self._header = os.path.expanduser(token_file), api_key_header
-        self._api_key = header_value(api_key, "API key of the vendor") if api_key else None
-        self._token = self._read()
-
-    def _read(self) -> str:
-        return header_value(read_secret(self._file, "bearer token"), "bearer token")
-
-    def headers(self) -> dict[str, str]:
-        """The headers of the next call."""
-        key = {self._header: self._api_key} if self._api_key else {}
-        return {"Authorization": f"Bearer {self._token}", **key}
-
-    def secrets(self) -> tuple[str, ...]:
-        """What must not appear in any message."""
-        return tuple(filter(None, (self._token, self._api_key)))
-
-    def renew(self) -> bool:
-        """Read the token again; True when it is another one, worth a second try."""
-        before, self._token = self._token, self._read()
-        return before != self._token
+YES = (True, 1, "1", "true")
+# What no vendor can have: an answer with records about it means that the vendor does not heed the question.
+NOBODY = Company("soc-no-such-company", "nobody")
 
 
-def open_http(source: Source, credentials: Credentials, ca_path: str | None, timeout: float) -> Http:
-    """The vendor's API over HTTPS, with the profile's retry rules."""
+def open_http(
+    source: Source,
+    credentials: BearerFile | ClientCredentials | None,
+    ca_path: str | None,
+    timeout: float,
+    secrets: t.Callable[[], tuple[str, ...]] = tuple,
+) -> Http:
+    """The vendor's API over HTTPS, with the profile's retry rules.
+
+    Without ``credentials`` it is what a token is asked for with; ``secrets`` must then not appear in messages.
+    """
     rules = {"total": source.retry.get("max"), "statuses": tuple(source.retry.get("statuses", ())) or None}
     rules.update(backoff=source.retry.get("backoff"), longest=source.retry.get("longest"))
+    signed = (
+        {"headers": credentials.headers, "secrets": credentials.secrets, "renew": credentials.renew}
+        if credentials
+        else {"secrets": secrets}
+    )
     return Http(
-        credentials.headers,
-        secrets=credentials.secrets,
-        renew=credentials.renew,
         ca_path=ca_path,
         timeout=timeout,
         retries=Retries(**{key: value for key, value in rules.items() if value is not None}),
+        **signed,
     )
 
 
@@ -63,61 +56,144 @@ def open_http(source: Source, credentials: Credentials, ca_path: str | None, tim
 class Page:
     """The records of one answer.
 
-    ``final`` says that the vendor's own counter, where it has one, knows of nothing beyond this page.
+    ``final`` says that the vendor's own counter, where it has one, knows of nothing beyond this page. ``positions``
+    are how far files were read when the records were taken.
     """
 
-    records: list[dict]
+    records: list
     final: bool
+    positions: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def subscribed(source: Source, http: Http) -> frozenset[str] | None:
-    """Ids of the companies whose subscription is on, or None where the profile has no such list.
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked of a vendor in one walk: extra parameters, the company asked about, from when on, about whom."""
 
-    It is asked at every run, so that a new client is covered at once.
+    params: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    company: Company | None = None
+    since: datetime | None = None
+    tenants: frozenset[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Directory:
+    """The companies of a source: names by id, and those whose records are collected (None for all)."""
+
+    names: t.Mapping[str, str]
+    collected: frozenset[str] | None
+
+    def companies(self) -> list[Company]:
+        """Those that are collected, in a stable order."""
+        wanted = self.names if self.collected is None else self.collected
+        return [Company(key, self.names.get(key) or key) for key in sorted(wanted)]
+
+
+def directory(source: Source, http: Http, accounts: t.Mapping[str, dict]) -> Directory:
+    """Ask who the companies are, and which of them have a subscription where the vendor sells one.
+
+    It is asked at every run, so that a new client is covered at once. ``accounts`` is the module's option of that name,
+    for vendors that cannot be asked.
     """
-    rules = source.subscriptions
+    rules = source.companies
     if not rules:
-        return None
+        return Directory({}, None)
+    if rules.get("option"):
+        return Directory({key: str(entry.get("name") or key) for key, entry in accounts.items()}, None)
     listing = {"style": "page", "page_param": "page", "first": 1, "cap": 1000, **rules.get("paging", {})}
-    id_paths, flag_paths = compile_paths(rules["id"]), compile_paths(rules["flag"])
-    found: dict[str, bool] = {}
+    id_paths, name_paths = compile_paths(rules["id"]), compile_paths(rules.get("name", []))
+    flag_paths = compile_paths(rules["flag"]) if rules.get("flag") else None
+    names: dict[str, str] = {}
+    subscribed: set[str] = set()
     for page in _numbered_pages(http, source.base_url + rules["path"], {}, listing, rules["envelope"], rules["path"]):
-        before = len(found)
-        found.update(
-            {str(dig(record, id_paths)): dig(record, flag_paths) in (True, 1, "1", "true") for record in page.records}
-        )
-        if len(found) == before:
+        before = len(names)
+        for record in page.records:
+            identity = dig(record, id_paths)
+            if isinstance(identity, (str, int)) and identity != "":
+                names[str(identity)] = str(dig(record, name_paths) or "")
+                if flag_paths and dig(record, flag_paths) in YES:
+                    subscribed.add(str(identity))
+        if len(names) == before:
             break
-    tenants = frozenset(key for key, on in found.items() if on)
-    if not tenants:
+    if flag_paths and not subscribed:
         raise AnswerError(
-            f"{source.name} lists no company with a subscription; check the entry subscriptions in the profile."
+            f"{source.name} lists no company with a subscription; check the entry companies in the profile."
         )
-    return tenants
+    return Directory(names, frozenset(subscribed) if flag_paths else None)
 
 
-def pages(
-    source: Source, data_set: DataSet, variant: dict, http: Http, since: datetime | None, tenants: frozenset[str] | None
-) -> t.Iterator[Page]:
-    """The pages of one walk through ``data_set``, oldest request first.
+def heeds_company(source: Source, data_set: DataSet, http: Http) -> bool:
+    """Whether the vendor heeds the question about one company: of one that cannot exist it should know nothing."""
+    try:
+        first = next(pages(source, data_set, Request(company=NOBODY), http), Page([], True))
+    except AnswerError:
+        return True
+    return not first.records
 
-    ``since`` is where a set that knows a cursor starts (None: from the beginning). An empty page, or the vendor's
+
+def pages(source: Source, data_set: DataSet, asked: Request, http: Http) -> t.Iterator[Page]:
+    """The pages of one walk through ``data_set``.
+
+    A set that knows a cursor starts at ``asked.since`` (None: from the beginning). An empty page, or the vendor's
     counter, ends the walk; the caller ends it when a page brings nothing that this walk has not seen. A short page
     ends nothing, because servers cap page sizes. Raises AnswerError when the cap on pages is reached.
     """
-    url = source.base_url + data_set.path
+    url, params = source.base_url + data_set.path, dict(asked.params)
+    ask = data_set.ask or {}
+    if asked.company and ask.get("param"):
+        params[ask["param"]] = asked.company.id
+    if asked.company and ask.get("path"):
+        url = url.replace("{" + ask["path"] + "}", quote(asked.company.id, safe=""))
     if data_set.paging["style"] == "page":
-        yield from _numbered_pages(http, url, variant, data_set.paging, data_set.envelope, data_set.name)
-        return
+        return _numbered_pages(http, url, params, data_set.paging, data_set.envelope, data_set.name)
     paging = data_set.paging
-    body = {**(data_set.body or {}), **variant}
-    if since is not None:
-        body[paging["from"]] = format_time(since)
-    if tenants is not None and paging.get("tenants"):
-        body[paging["tenants"]] = sorted(tenants)
+    if asked.since is not None and paging.get("from"):
+        params[paging["from"]] = format_time(asked.since)
+    if asked.tenants is not None and paging.get("tenants"):
+        params[paging["tenants"]] = sorted(asked.tenants)
+    return _searched_pages(http, url, data_set, {**(data_set.body or {}), **params})
+
+
+def ask_by_ids(source: Source, data_set: DataSet, ids: list[str], http: Http) -> list:
+    """The present records of these vendor ids, in one call or one by one, as the profile's ask_again says.
+
+    An id that the vendor does not know any more is left out. Raises AnswerError when the vendor sends records that were
+    not asked for, because then nothing can be told from what is missing.
+    """
+    rules = data_set.ask_again or {}
+    inner = data_set.envelope.get("record")
+    if rules.get("by") == "search":
+        body = {**(data_set.body or {}), rules["param"]: ids}
+        answer = _call(http, data_set, source.base_url + data_set.path, body)
+        found = _records(answer, data_set.envelope, data_set.name, http)
+        if not {str(dig(record, data_set.id or ())) for record in found} <= set(ids):
+            raise AnswerError(
+                f"Asked for some records of {data_set.name} by id, {source.name} sent others: it does not know the parameter"
+                f" {rules['param']}. Set ask_again in the profile to by: get."
+            )
+        return found
+    found = []
+    for identity in ids:
+        url = source.base_url + rules["path"].replace("{id}", quote(identity, safe=""))
+        try:
+            answer = http.json("GET", url)
+        except AnswerError as exc:
+            if exc.details.get("status") not in (404, 410):
+                raise
+            continue
+        found.append(answer[inner] if inner and isinstance(answer, dict) and inner in answer else answer)
+    return found
+
+
+def _call(http: Http, data_set: DataSet, url: str, fields: dict) -> t.Any:
+    where = {"params": fields} if data_set.method == "GET" else {"body": fields}
+    return http.json(data_set.method, url, repeatable=data_set.repeatable, **where)
+
+
+def _searched_pages(http: Http, url: str, data_set: DataSet, fields: dict) -> t.Iterator[Page]:
+    paging = data_set.paging
     cursor_paths = compile_paths(paging["cursor"])
     for _number in range(paging["cap"]):
-        answer = http.json(data_set.method, url, body=body, repeatable=data_set.repeatable)
+        answer = _call(http, data_set, url, fields)
         records = _records(answer, data_set.envelope, data_set.name, http)
         yield Page(records, final=not records)
         if not records:
@@ -127,7 +203,7 @@ def pages(
             raise AnswerError(
                 f"A page of {data_set.name} gave no {paging['send']} to go on from; check paging.cursor in the profile."
             )
-        body[paging["send"]] = cursor
+        fields = {**fields, paging["send"]: cursor}
     raise _endless(data_set.name, paging["cap"])
 
 

@@ -7,19 +7,54 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import typing as t
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from .._core.clock import Clock, format_time, parse_time
+from .._core.errors import SocError
 from .._core.ids import content_digest
 from .._core.libraries import orjson
 from .._core.rest import Http
-from .journal import Cursor, DeadLetter, Journal, plan_page
-from .normalise import Document, Malformed, normalise, wanted
+from .files import read_files
+from .firebox import parse
+from .journal import Backfill, Cursor, DeadLetter, Journal, Moved, plan_page
+from .normalise import Company, Document, Malformed, derive_state, normalise, wanted
 from .profile import DataSet, Source
-from .vendor import pages
+from .vendor import Directory, Page, Request, ask_by_ids, heeds_company, pages
+from .watch import lag_bucket, lateness
+
+FILE_PAGE = 500
+ASK_AT_ONCE = 500
+# Raise it when normalising learns something: dead letters of before are then tried again.
+NORMALISER = 1
+# So many companies in a row that cannot be asked: it is not the companies.
+GIVE_UP_AFTER = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a run wants of every set.
+
+    ``look_back`` is how far before the cursor a walk begins. ``provider`` is the tenant of what belongs to no company,
+    ``devices`` whose firewalls are whose, by serial number or name. Open records younger than ``ask_again_for`` are
+    asked for anew. ``since`` is where a backfill begins, for ``companies`` only where given, in slices of
+    ``backfill_slice``. ``reconcile`` is how far back a walk begins that counts what is there.
+    """
+
+    look_back: timedelta
+    directory: Directory
+    provider: Company
+    ask_again_for: timedelta
+    syslog_files: tuple[str, ...] = ()
+    devices: t.Mapping[str, Company] = dataclasses.field(default_factory=dict)
+    since: datetime | None = None
+    companies: frozenset[str] | None = None
+    backfill_slice: timedelta = timedelta(minutes=2)
+    reconcile: timedelta | None = None
+    progress: t.Callable[[str], None] = str
 
 
 @dataclasses.dataclass
@@ -36,6 +71,7 @@ class Tally:
     dead_letters: int = 0
     cursor_before: str | None = None
     cursor_after: str | None = None
+    backfilled_to: str | None = None
 
     @property
     def written(self) -> int:
@@ -43,56 +79,236 @@ class Tally:
         return self.new + self.changed + self.vanished
 
 
+@dataclasses.dataclass
+class Walked:
+    """What a walk leaves: its tally, what went wrong on the way, and for reconciling the ids that the vendor has.
+
+    ``offered`` are document ids by hour; ``missed`` counts those that earlier walks should have met and had not.
+    """
+
+    tally: Tally
+    failures: dict[str, SocError] = dataclasses.field(default_factory=dict)
+    offered: dict[str, set[str]] | None = None
+    missed: int = 0
+
+
 def collect_set(
-    journal: Journal,
-    source: Source,
-    data_set: DataSet,
-    http: Http,
-    clock: Clock,
-    look_back: timedelta,
-    tenants: frozenset[str] | None,
-) -> Tally:
-    """Walk once through ``data_set`` and journal it, page by page."""
-    walk = _Walk(journal, source, data_set, clock, tenants)
-    cursor = journal.cursor(data_set.name)
-    walk.tally.cursor_before = cursor.time if cursor else None
-    since = parse_time(cursor.time) - look_back if cursor else None
-    for variant in data_set.variants:
-        for page in pages(source, data_set, variant, http, since, tenants):
-            if not page.records or not walk.take(page.records):
-                # Nothing that this walk has not seen: the end, unless the vendor's own counter says that more follows.
-                walk.complete = walk.complete and (page.final or not data_set.paging.get("last_page"))
-                break
-    walk.finish()
-    cursor = journal.cursor(data_set.name)
-    walk.tally.cursor_after = cursor.time if cursor else None
-    return walk.tally
+    journal: Journal, source: Source, data_set: DataSet, http: Http | None, clock: Clock, rules: Rules
+) -> Walked:
+    """Walk once through ``data_set`` and journal it, page by page. What one company breaks does not stop the others."""
+    walk = _Walk(journal, source, data_set, clock, rules)
+    walk.try_again()
+    if data_set.files:
+        walk.read(rules)
+    else:
+        walk.ask(http, rules)
+    return walk.result()
 
 
 class _Walk:
     """What has been seen so far on the way through one data set."""
 
-    def __init__(
-        self, journal: Journal, source: Source, data_set: DataSet, clock: Clock, tenants: frozenset[str] | None
-    ) -> None:
-        self._journal, self._source, self._set, self._clock, self._tenants = journal, source, data_set, clock, tenants
-        self._number = journal.begin_walk(data_set.name)
-        self.tally, self.complete = Tally(), True
+    def __init__(self, journal: Journal, source: Source, data_set: DataSet, clock: Clock, rules: Rules) -> None:
+        self._journal, self._source, self._set, self._clock = journal, source, data_set, clock
+        self._names, self._collected = rules.directory.names, rules.directory.collected
+        self._devices = rules.devices
+        devices = sorted((key, *dataclasses.astuple(company)) for key, company in rules.devices.items())
+        self._setup = content_digest([NORMALISER, data_set.digest, devices, sorted(self._names.items())])
+        self._began = format_time(clock())
+        cursor = journal.cursor(data_set.name)
+        self._cursor = parse_time(cursor.time) if cursor else None
+        self._number = journal.begin_walk(data_set.name, self._began)
+        self._tally = Tally(cursor_before=cursor.time if cursor else None)
+        self._failures: dict[str, SocError] = {}
+        self._offered: dict[str, set[str]] | None = collections.defaultdict(set) if rules.reconcile else None
+        self._missed, self._expected = 0, format_time(self._cursor - rules.look_back) if self._cursor else "9"
         # What could not or should not be used: the journal does not know those records.
         self._unused: set[str] = set()
+        self._complete = True
+        self._spared: set[str] = set()  # companies of which not all was seen
         self._high: tuple[str, str] | None = None
-        self._ordered = True
+        # Only a search begins at the cursor and goes forwards: only there may the cursor follow page by page.
+        self._ordered = not data_set.files and data_set.paging["style"] == "search_after"
 
-    def take(self, records: list) -> bool:
-        """Journal one page; True when it brought anything that this walk had not seen."""
+    def result(self) -> Walked:
+        """The walk's tally and failures."""
+        cursor = self._journal.cursor(self._set.name)
+        self._tally.cursor_after = cursor.time if cursor else None
+        return Walked(self._tally, self._failures, self._offered, self._missed)
+
+    # Where records come from
+
+    def try_again(self) -> None:
+        """Give records another chance that were no use under other settings, such as a device of an unknown company.
+
+        A snapshot needs none: its list is read as a whole each time.
+        """
+        if self._set.kind == "snapshot":
+            return
+        while letters := self._journal.retriable(self._set.name, self._setup):
+            records = [orjson.loads(record) for _key, record in letters]
+            if self._set.files:
+                records = [self._parsed(raw, self._clock()) for raw in records]
+            self.take(Page(records, False), records, follow=False, retried=[key for key, _record in letters])
+
+    def read(self, rules: Rules) -> None:
+        """Read files from where the last run came to."""
+        now = self._clock()
+        for page in read_files(rules.syslog_files, self._journal.positions(self._set.name), FILE_PAGE, now):
+            self.take(page, [self._parsed(raw, now) for raw in page.records])
+        self._finish()
+
+    def _parsed(self, raw: dict, now: datetime) -> t.Any:
+        """The record that a line holds, or the reason why it holds none."""
+        if raw.get("problem"):
+            return raw, raw["problem"]
+        try:
+            return {**parse(raw["line"], self._set.zone, now), "id": raw["id"], "line": raw["line"]}
+        except ValueError as exc:
+            return raw, str(exc)
+
+    def ask(self, http: t.Any, rules: Rules) -> None:
+        """Ask the vendor for what is new, for what was open, and for what a backfill still lacks."""
+        first, since = self._cursor is None, rules.since
+        if self._cursor is not None:
+            since = self._cursor - rules.look_back
+            if rules.reconcile:
+                since = min(since, self._clock() - rules.reconcile)
+        floor = format_time(since) if since else None
+        open_since = format_time(self._clock() - rules.ask_again_for)
+        failed = 0
+        for asked, owner in self._requests(http, rules, since):
+            before = self._tally.fetched
+            try:
+                self._walk_pages(http, asked, owner, floor, open_since)
+                failed = 0
+                if owner and self._tally.fetched == before:
+                    self._spared.add(owner.id)  # an empty list does not say what is missing from it
+            except SocError as exc:
+                failed += 1
+                if not owner or owner is rules.provider or failed >= GIVE_UP_AFTER:
+                    raise
+                self._failures[owner.name] = exc
+                self._spared.add(owner.id)
+        self._ask_again(http, open_since)
+        self._finish(reconciled=bool(rules.reconcile), whole=not self._failures)
+        if rules.since and self._set.kind != "snapshot":
+            self._backfill(http, rules, first)
+
+    def _requests(
+        self, http: t.Any, rules: Rules, since: datetime | None, only: frozenset[str] | None = None
+    ) -> t.Iterator[tuple[Request, Company | None]]:
+        """What is asked for in a walk, and whose the records are where they do not say so themselves."""
+        tenants = self._collected if only is None else only & (self._collected or only)
+        ask = self._set.ask
+        for variant in self._set.variants:
+            if not ask:
+                yield Request(variant, None, since, tenants), None
+            elif ask.get("path") or heeds_company(self._source, self._set, http):
+                for company in rules.directory.companies():
+                    if tenants is None or company.id in tenants:
+                        yield Request(variant, company, since), company
+            else:
+                yield Request(variant, None, since), rules.provider
+
+    def _walk_pages(
+        self, http: t.Any, asked: Request, owner: Company | None, floor: str | None, open_since: str
+    ) -> None:
+        oldest, falling = "9", self._set.newest_first
+        for page in pages(self._source, self._set, asked, http):
+            times = self.take(page, page.records, owner)
+            if times is None:
+                # Nothing that this walk has not seen: the end, unless the vendor's own counter says that more follows.
+                self._complete = self._complete and (page.final or not self._set.paging.get("last_page"))
+                return
+            falling = falling and bool(times) and times == sorted(times, reverse=True) and times[0] <= oldest
+            oldest = min([oldest, *times])
+            # Older pages hold nothing new, and nothing that was open and is not any more.
+            behind = falling and floor is not None and times[0] < floor
+            if behind and not self._journal.unmet_open(self._set.name, self._number, open_since, 1):
+                self._complete = False
+                return
+
+    def _ask_again(self, http: t.Any, open_since: str) -> None:
+        """Ask for records that were open and that the walk did not meet: somebody may have closed them."""
+        if not self._set.ask_again:
+            return
+        unmet = self._journal.unmet_open(self._set.name, self._number, open_since)
+        ids = [key for key, tenant in unmet if self._collected is None or tenant in self._collected]
+        for start in range(0, len(ids), ASK_AT_ONCE):
+            found = ask_by_ids(self._source, self._set, ids[start : start + ASK_AT_ONCE], http)
+            self.take(Page(found, False), found, follow=False)
+
+    def _backfill(self, http: t.Any, rules: Rules, first: bool) -> None:
+        """Go on with what lies between ``since`` and where the collecting began, for as long as a run may take.
+
+        It stands behind the collecting of what is new, and remembers how far it came.
+        """
+        name, since = self._set.name, t.cast(datetime, rules.since)
+        what = f"{format_time(since)} {','.join(sorted(rules.companies)) if rules.companies else 'all'}"
+        state = self._journal.backfill(name, what) or Backfill(format_time(since), done=False)
+        if first and not self._failures and not rules.companies:
+            state = Backfill(self._began, done=True)  # the walk began at that time
+            self._journal.move_backfill(name, what, state)
+        goal = self._cursor or self._clock()
+        began = self._clock()
+        while not state.done and self._clock() - began <= rules.backfill_slice:
+            state = self._backfill_slice(http, rules, what, state, began, goal)
+        self._tally.backfilled_to = None if state.done else state.reached
+
+    def _backfill_slice(
+        self, http: t.Any, rules: Rules, what: str, state: Backfill, began: datetime, goal: datetime
+    ) -> Backfill:
+        name, start = self._set.name, parse_time(state.reached)
+        self._number = self._journal.begin_walk(name, self._began)
+        resumable = bool(self._set.paging.get("from"))
+        for asked, owner in self._requests(http, rules, start, rules.companies):
+            for page in pages(self._source, self._set, asked, http):
+                times = self.take(page, page.records, owner, follow=False)
+                if times is None or (times and resumable and min(times) > format_time(goal)):
+                    break
+                if times and resumable and len(self._set.variants) == 1:
+                    state = Backfill(max(state.reached, min(max(times), format_time(goal))), done=False)
+                    self._journal.move_backfill(name, what, state)
+                    rules.progress(_progress(self._source.name, name, rules.since, parse_time(state.reached), goal))
+                    # At least one step forwards, or a page of ties would be read for ever.
+                    if self._clock() - began > rules.backfill_slice and parse_time(state.reached) > start:
+                        return state
+                if times and self._set.newest_first and max(times) < format_time(start):
+                    break
+        state = Backfill(format_time(goal), done=True)
+        self._journal.move_backfill(name, what, state)
+        rules.progress(_progress(self._source.name, name, rules.since, goal, goal))
+        return state
+
+    # What becomes of them
+
+    def take(
+        self,
+        page: Page,
+        records: list,
+        owner: Company | None = None,
+        follow: bool = True,
+        retried: t.Sequence[str] = (),
+    ) -> list[str] | None:
+        """Journal one page. The times of its records, or None when it brought nothing that this walk had not seen.
+
+        ``follow`` says whether the cursor goes with it. ``retried`` are dead letters that the records come from.
+        """
         now = self._clock()
         observed, before, skipped = format_time(now), len(self._unused), 0
-        documents: list[Document] = []
+        documents: list[tuple[Document, dict]] = []
         dead: list[DeadLetter] = []
         for record in records:
             try:
-                if wanted(record, self._set, self._tenants):
-                    documents.append(normalise(record, self._source, self._set, observed, self._journal.slug_of))
+                if isinstance(record, tuple):
+                    raise Malformed(record[1])
+                if wanted(record, self._set, None if owner else self._collected):
+                    company = owner or self._device(record)
+                    document = normalise(
+                        record, self._source, self._set, observed, self._journal.slug_of, company, self._names
+                    )
+                    documents.append((document, record))
                 else:
                     skipped += 1
                     self._unused.add(content_digest(record))
@@ -100,39 +316,65 @@ class _Walk:
                 dead.append(self._dead_letter(record, str(exc), observed))
             except (TypeError, ValueError, OverflowError, RecursionError) as exc:
                 dead.append(self._dead_letter(record, f"it cannot be handled ({exc.__class__.__name__})", observed))
+        malformed = len(dead)
         self._unused.update(letter.id for letter in dead)
-        known = self._journal.known({document.id for document in documents})
-        plan = plan_page(documents, known, self._number, int(now.timestamp() * 1_000_000))
-        self._see(documents, observed)
-        cursor = Cursor(*self._high) if self._high and self._ordered else None
-        tally, new = self.tally, sum(write.new for write in plan.writes)
-        tally.dead_letters += self._journal.write_page(self._set.name, self._number, plan, dead, cursor)
+        known = self._journal.known({document.id for document, _record in documents})
+        if rules := self._set.derive:
+            documents = [
+                (
+                    derive_state(
+                        document, record, rules, known[document.id].note if document.id in known else None, now
+                    ),
+                    record,
+                )
+                for document, record in documents
+            ]
+        met = [document for document, _record in documents]
+        plan = plan_page(met, known, self._number, int(now.timestamp() * 1_000_000))
+        dead += [self._clash(document, observed) for document in plan.clashes]
+        dead += [letter for write in plan.writes for letter in self._misfits(write.document, observed)]
+        if follow:
+            self._see(met, observed)
+        moved = Moved(
+            cursor=Cursor(*self._high) if self._high and self._ordered and follow else None,
+            retried=retried,
+            positions=page.positions,
+            lags=self._lags([write.document for write in plan.writes if write.new]) if follow else {},
+        )
+        tally, new = self._tally, sum(write.new for write in plan.writes)
+        letters = self._journal.write_page(self._set.name, self._number, plan, dead, moved)
+        tally.dead_letters += 0 if retried else letters
         tally.fetched += len(records)
         tally.new += new
         tally.changed += len(plan.writes) - new
         tally.known += plan.unchanged
         tally.skipped += skipped
-        tally.malformed += len(dead)
-        return plan.fresh > 0 or len(self._unused) > before
+        tally.malformed += malformed + len(plan.clashes)
+        if self._offered is not None and follow:
+            for document in met:
+                self._offered[document.time[:13]].add(document.id)
+            self._missed += sum(write.new and write.document.time < self._expected for write in plan.writes)
+        if not records or not (plan.fresh or len(self._unused) > before):
+            return None
+        return [document.time for document in met]
 
-    def finish(self) -> None:
+    def _finish(self, reconciled: bool = False, whole: bool = True) -> None:
         """The walk came to its end: the cursor may go to the newest record, and what a snapshot lacks is gone."""
         name = self._set.name
-        if self._high:
-            self._journal.move_cursor(name, Cursor(*self._high))
         # An empty list, or one with records that cannot be read, does not say what is missing from it.
-        if self._set.kind != "snapshot" or not self.complete or not self.tally.fetched or self.tally.malformed:
-            return
-        now = self._clock()
-        while gone := self._journal.vanished(name, self._number):
-            self._journal.write_vanished(name, self._number, gone, now, format_time(now))
-            self.tally.vanished += len(gone)
+        if self._set.kind == "snapshot" and self._complete and self._tally.fetched and not self._tally.malformed:
+            now = self._clock()
+            while gone := self._journal.vanished(name, self._number, self._spared):
+                self._journal.write_vanished(name, self._number, gone, now)
+                self._tally.vanished += len(gone)
+        if whole:
+            self._journal.end_walk(name, Cursor(*self._high) if self._high else None, reconciled)
 
     def _see(self, documents: list[Document], observed: str) -> None:
         """Remember the newest record, and whether the vendor lists them in order.
 
-        While it does, the cursor follows page by page. Out of order it waits for the end of the walk: a run that died
-        before would start behind records that it never saw. A time in the future never counts: one probe with a
+        While a search does, the cursor follows page by page. Out of order it waits for the end of the walk: a run that
+        died before would start behind records that it never saw. A time in the future never counts: one probe with a
         wrong clock would move the cursor past everything to come.
         """
         for document in documents:
@@ -144,14 +386,47 @@ class _Walk:
             else:
                 self._high = key
 
+    def _lags(self, fresh: list[Document]) -> dict[int, int]:
+        late = (lateness(parse_time(document.time), self._cursor) for document in fresh if self._cursor)
+        return dict(collections.Counter(lag_bucket(seconds) for seconds in late if seconds is not None))
+
+    def _device(self, record: t.Any) -> Company | None:
+        """Whose device wrote a line: files do not say."""
+        if not self._set.files:
+            return None
+        for key in ("serial", "host"):
+            if record.get(key) in self._devices:
+                return self._devices[record[key]]
+        name = record.get("serial") or record.get("host")
+        raise Malformed(f"the option devices does not say whose device {str(name)[:60]!r} is")
+
     def _dead_letter(self, record: t.Any, reason: str, observed: str) -> DeadLetter:
-        kept = record
+        kept = record = record[0] if isinstance(record, tuple) else record
         if isinstance(record, dict):  # what always moves must not make another letter of it at each run
             kept = {key: value for key, value in record.items() if key not in self._set.volatile | self._set.drop}
         try:
-            return DeadLetter(
-                content_digest([self._set.name, kept]), self._set.name, reason, observed, orjson.dumps(record)
-            )
+            key, content = content_digest([self._set.name, kept]), orjson.dumps(record)
+            return DeadLetter(key, self._set.name, reason, observed, content, self._setup)
         except TypeError:  # nested too deeply for orjson
             text = json.dumps(record, sort_keys=True)
             return DeadLetter(content_digest([self._set.name, text]), self._set.name, reason, observed, text.encode())
+
+    def _clash(self, document: Document, observed: str) -> DeadLetter:
+        reason = (
+            f"another event has its id {document.vendor_id[:60]!r}: the profile's id is too narrow, or this is no event"
+        )
+        original = document.source["event"]["original"].encode()
+        return DeadLetter(content_digest([document.id, document.digest]), self._set.name, reason, observed, original)
+
+    def _misfits(self, document: Document, observed: str) -> t.Iterator[DeadLetter]:
+        """The document is indexed without them; the record is kept with each reason."""
+        original = document.source["event"]["original"].encode()
+        for reason in document.rejected:
+            identity = content_digest([document.id, document.digest, reason])
+            yield DeadLetter(identity, self._set.name, reason, observed, original)
+
+
+def _progress(source: str, name: str, since: datetime | None, at: datetime, goal: datetime) -> str:
+    begin = t.cast(datetime, since)
+    share = 1.0 if at >= goal else max(0.0, (at - begin) / (goal - begin))
+    return f"{source} {name}: backfilled from {format_time(begin)} to {format_time(at)}, {share:.0%} of the way"

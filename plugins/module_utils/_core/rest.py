@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
+import time
 import typing as t
+from urllib.parse import urlencode
 
 from .errors import AnswerError, AuthError, ConfigError, Unreachable
 from .libraries import need, orjson, requests
@@ -35,6 +38,21 @@ class Retries:
     longest: float = 60.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """One answer as it came: ``seconds`` until the last byte of ``content``."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    content: bytes
+    seconds: float
+
+
+def _https(url: str) -> None:
+    if not url.startswith("https://"):
+        raise ConfigError(f"{url} is not an https address: plain http would send the token in the clear.")
+
+
 def _own_headers(request: t.Any) -> t.Any:
     # Without an auth of ours requests would look into ~/.netrc, and what it finds there would replace our token.
     return request
@@ -48,19 +66,39 @@ class Http:
         headers: t.Callable[[], dict[str, str]] = dict,
         *,
         secrets: t.Callable[[], tuple[str, ...]] = tuple,
-        renew: t.Callable[[], bool] = lambda: False,
+        renew: t.Callable[[dict[str, str]], bool] = lambda _failed: False,
         ca_path: str | None = None,
         timeout: float = 30,
         retries: Retries = Retries(),
     ) -> None:
-        """``timeout`` is in seconds. ``renew`` is called once after a 401 and says whether there are new credentials to try."""
+        """``timeout`` is in seconds.
+
+        ``renew`` is called once after a 401, with the headers that were refused, and says whether there are others to try.
+        """
         need("requests", "orjson")
         if timeout <= 0:
             raise ConfigError(f"timeout is {timeout}: give a number of seconds above 0.")
         self._headers, self._secrets, self._renew = headers, secrets, renew
         self._verify = authority(ca_path, "ca_path") or True
         self._timeout, self._retries = timeout, retries
-        self._session = requests.Session()
+        self._sessions = threading.local()  # requests does not promise that threads may share one
+
+    @property
+    def _session(self) -> t.Any:
+        if not hasattr(self._sessions, "own"):
+            self._sessions.own = requests.Session()
+        return self._sessions.own
+
+    def form(self, url: str, fields: dict[str, str], basic: tuple[str, str] | None = None) -> t.Any:
+        """The decoded JSON answer to a form, as a token is asked for (RFC 6749, section 4.4); ``basic`` is user and password.
+
+        Raises what json() raises.
+        """
+        content_type = {"Content-Type": "application/x-www-form-urlencoded"}
+        sign = requests.auth.HTTPBasicAuth(*basic) if basic else _own_headers
+        return self._exchange(
+            url, True, lambda: (content_type, self._send("POST", url, None, urlencode(fields), content_type, sign))
+        )
 
     def json(
         self, method: str, url: str, *, params: object = None, body: object = None, repeatable: bool | None = None
@@ -71,9 +109,38 @@ class Http:
         A body that was cut off or is not JSON counts as a fault of the transport and is asked for again.
         Raises AuthError (401, 403), AnswerError (other refusals), Unreachable (no good answer after all retries).
         """
-        if not url.startswith("https://"):
-            raise ConfigError(f"{url} is not an https address: plain http would send the token in the clear.")
-        repeatable = method == "GET" if repeatable is None else repeatable
+        content = None if body is None else orjson.dumps(body)
+
+        def send() -> tuple[dict[str, str], t.Any]:
+            headers = {"Content-Type": "application/json", **self._headers()}
+            return headers, self._send(method, url, params, content, headers, _own_headers)
+
+        return self._exchange(url, method == "GET" if repeatable is None else repeatable, send)
+
+    def look(self, method: str, url: str, *, params: object = None, body: object = None) -> Seen:
+        """One call as it is, once: whatever its status, without retries, redirects or a renewed token.
+
+        Raises ConfigError, Unreachable (no complete answer), AnswerError (an answer that is too large).
+        """
+        _https(url)
+        content = None if body is None else orjson.dumps(body)
+        headers = {"Content-Type": "application/json", **self._headers()}
+        began = time.monotonic()
+        try:
+            response = self._send(method, url, params, content, headers, _own_headers)
+            answer = self._read(response)
+        except requests.exceptions.SSLError as exc:
+            raise self._error(
+                Unreachable, f"{url} is not trusted: {exc}. Give the authority's certificate as ca_path."
+            ) from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+            raise self._error(
+                Unreachable, f"{url} gave no complete answer ({exc.__class__.__name__}: {exc})."
+            ) from None
+        return Seen(response.status_code, response.headers, answer, time.monotonic() - began)
+
+    def _exchange(self, url: str, repeatable: bool, send: t.Callable[[], tuple[dict[str, str], t.Any]]) -> t.Any:
+        _https(url)
         policy = urllib3.util.Retry(
             total=self._retries.total if repeatable else 0,
             status_forcelist=self._retries.statuses,
@@ -87,9 +154,9 @@ class Http:
         while True:
             response, content, fault = None, b"", None
             try:
-                response = self._send(method, url, params, body)
+                headers, response = send()
                 content = self._read(response)
-                if response.status_code == 401 and not renewed and self._renew():
+                if response.status_code == 401 and not renewed and self._renew(headers):
                     renewed = True
                     continue
                 if 200 <= response.status_code < 300:
@@ -113,7 +180,7 @@ class Http:
                 if response.status_code not in self._retries.statuses:
                     raise self._error(AnswerError, f"{url} answered with {fault}", status=response.status_code)
             try:
-                policy = policy.increment(method, url, error=urllib3.exceptions.HTTPError(fault))
+                policy = policy.increment(None, url, error=urllib3.exceptions.HTTPError(fault))
             except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.HTTPError):
                 tries = f" after {self._retries.total + 1} tries" if repeatable and self._retries.total else ""
                 raise self._error(Unreachable, f"{url} gave {fault}{tries}. The next run goes on from here.") from None
@@ -122,15 +189,17 @@ class Http:
             except urllib3.exceptions.InvalidHeader:  # a Retry-After that is neither seconds nor a date
                 policy.sleep()
 
-    def _send(self, method: str, url: str, params: object, body: object) -> t.Any:
+    def _send(
+        self, method: str, url: str, params: object, content: bytes | str | None, headers: dict[str, str], sign: object
+    ) -> t.Any:
         # No redirects: requests would carry our own headers, such as Api-Key, to wherever they point.
         return self._session.request(
             method,
             url,
             params=params,
-            data=None if body is None else orjson.dumps(body),
-            headers={"Accept": "application/json", "Content-Type": "application/json", **self._headers()},
-            auth=_own_headers,
+            data=content,
+            headers={"Accept": "application/json", **headers},
+            auth=sign,
             timeout=self._timeout,
             verify=self._verify,
             allow_redirects=False,

@@ -46,10 +46,11 @@ def open_database(path: str, schema: str) -> sqlite3.Connection:
     try:
         # The file exists with its mode before SQLite writes the first byte; WAL and shm files inherit it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
-        database = sqlite3.connect(path, timeout=30, isolation_level=None)
+        database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
+        database.execute("PRAGMA cache_size=-16000")  # at most 16 MB: what a journal of a million records looks up stays in memory
         database.executescript(schema)
     except (sqlite3.Error, OSError) as exc:
         raise StateError(

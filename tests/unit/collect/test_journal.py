@@ -4,21 +4,25 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import errno
 import json
 import os
 import stat
 import typing as t
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect import journal as journal_module
+from ansible_collections.netcure.soc.plugins.module_utils._collect.archive import read_blocks, seal, sealed_path
 from ansible_collections.netcure.soc.plugins.module_utils._collect.journal import (
     Cursor,
     DeadLetter,
     Journal,
     Known,
+    Moved,
     plan_page,
 )
 from ansible_collections.netcure.soc.plugins.module_utils._core.errors import StateError
@@ -75,7 +79,7 @@ def write(journal: Journal, *documents: t.Any, dead: t.Sequence[DeadLetter] = ()
     walk = journal.begin_walk("logs")
     plan = plan_page(documents, journal.known([document.id for document in documents]), walk, stamp)
     last = max((document.time, document.vendor_id) for document in documents)
-    journal.write_page("logs", walk, plan, dead, Cursor(*last))
+    journal.write_page("logs", walk, plan, dead, Moved(cursor=Cursor(*last)))
     return len(plan.writes)
 
 
@@ -276,13 +280,13 @@ class TestJournal:
         with Journal(str(tmp_path)) as journal:
             walk = journal.begin_walk("probes")
             probes = [document("probes", id=f"p{number}") for number in range(3)]
-            journal.write_page("probes", walk, plan_page(probes, {}, walk, 100), [], None)
+            journal.write_page("probes", walk, plan_page(probes, {}, walk, 100))
             walk = journal.begin_walk("probes")
             left = probes[:1]
-            journal.write_page("probes", walk, plan_page(left, journal.known([left[0].id]), walk, 200), [], None)
+            journal.write_page("probes", walk, plan_page(left, journal.known([left[0].id]), walk, 200))
             gone = journal.vanished("probes", walk)
             assert sorted(entry[1].vendor_id for entry in gone) == ["p1", "p2"]
-            journal.write_vanished("probes", walk, gone, now, "2026-11-20T12:00:00.000Z")
+            journal.write_vanished("probes", walk, gone, now)
             assert journal.vanished("probes", walk) == []
             last = shipped(journal)[-2:]
             assert {(body["event"]["id"], body["soc"]["present"], body["soc"]["vanished"]) for body in last} == {
@@ -290,3 +294,116 @@ class TestJournal:
                 ("p2", False, "2026-11-20T12:00:00.000Z"),
             }
             assert journal.known([probes[1].id])[probes[1].id].present is False
+
+
+class TestSealing:
+    def sealed(self, folder: Path) -> t.Callable[[int], str]:
+        return lambda number: sealed_path(str(folder / "archive"), "cyberalarm", number)
+
+    def seal_all(self, journal: Journal, folder: Path) -> list[int]:
+        done = []
+        for number, path in journal.sealable():
+            seal(path, str(folder / "archive"), "cyberalarm", number, "2026-11-21T00:00:00.000Z")
+            journal.mark_sealed(number)
+            done.append(number)
+        return done
+
+    def ship(self, journal: Journal) -> None:
+        for batch in journal.batches():
+            journal.mark_shipped(batch, [])
+
+    def test_a_segment_is_turned_by_age_and_sealed_when_all_of_it_was_shipped(
+        self, tmp_path: Path, document: t.Callable, now: t.Any
+    ) -> None:
+        day = timedelta(hours=24)
+        with Journal(str(tmp_path), sealed=self.sealed(tmp_path)) as journal:
+            journal.turn_segment(now, day)
+            write(journal, document())
+            journal.turn_segment(now + day / 2, day)
+            write(journal, document(id="al-2"))
+            assert self.seal_all(journal, tmp_path) == []
+            journal.turn_segment(now + day, day)
+            assert self.seal_all(journal, tmp_path) == []  # Elasticsearch has not acknowledged it
+            self.ship(journal)
+            assert self.seal_all(journal, tmp_path) == [1]
+            assert self.seal_all(journal, tmp_path) == []
+        assert not list((tmp_path / "segments").iterdir())
+        assert (tmp_path / "archive/cyberalarm/00000001.ndjson.gz").exists()
+
+    def test_a_run_that_ends_behind_a_sealed_segment_goes_on_in_the_next(
+        self, tmp_path: Path, document: t.Callable, now: t.Any
+    ) -> None:
+        day = timedelta(hours=24)
+        with Journal(str(tmp_path)) as journal:
+            journal.turn_segment(now, day)
+            write(journal, document())
+            self.ship(journal)
+        with Journal(str(tmp_path)) as journal:
+            journal.turn_segment(now + day, day)
+            assert self.seal_all(journal, tmp_path) == [1]
+        with Journal(str(tmp_path)) as journal:
+            journal.turn_segment(now + day, day)
+            write(journal, document(id="al-2"))
+            assert journal.waiting() == 1
+        assert [path.name for path in (tmp_path / "segments").iterdir()] == ["00000002.ndjson"]
+
+    def test_a_torn_tail_is_not_sealed(self, tmp_path: Path, document: t.Callable, now: t.Any) -> None:
+        day = timedelta(hours=24)
+        with Journal(str(tmp_path)) as journal:
+            journal.turn_segment(now, day)
+            write(journal, document())
+            self.ship(journal)
+        with (tmp_path / "segments/00000001.ndjson").open("ab") as handle:
+            handle.write(b'{"index":{"_in')
+        with Journal(str(tmp_path), sealed=self.sealed(tmp_path)) as journal:
+            journal.turn_segment(now + day, day)
+            assert self.seal_all(journal, tmp_path) == [1]
+        assert b"".join(read_blocks(self.sealed(tmp_path)(1))).endswith(b"}\n")
+
+    def test_a_run_that_died_before_removing_the_file_is_cleaned_up_after(
+        self, tmp_path: Path, document: t.Callable, now: t.Any
+    ) -> None:
+        day = timedelta(hours=24)
+        with Journal(str(tmp_path), reach=die_at("before_remove")) as journal:
+            journal.turn_segment(now, day)
+            write(journal, document())
+            self.ship(journal)
+            journal.turn_segment(now + day, day)
+            with pytest.raises(Killed):
+                self.seal_all(journal, tmp_path)
+        assert list((tmp_path / "segments").iterdir())
+        with Journal(str(tmp_path)) as journal:
+            assert journal.sealable() == []
+        assert not list((tmp_path / "segments").iterdir())
+
+    def test_what_vanished_is_found_in_the_archive(self, tmp_path: Path, document: t.Callable, now: t.Any) -> None:
+        day = timedelta(hours=24)
+        with Journal(str(tmp_path), sealed=self.sealed(tmp_path)) as journal:
+            journal.turn_segment(now, day)
+            walk, probes = journal.begin_walk("probes"), [document("probes", id=f"p{number}") for number in range(3)]
+            journal.write_page("probes", walk, plan_page(probes, {}, walk, 100))
+            self.ship(journal)
+            journal.turn_segment(now + day, day)
+            assert self.seal_all(journal, tmp_path) == [1]
+            gone = journal.vanished("probes", journal.begin_walk("probes"), spared=["nobody"])
+            assert [found.source["event"]["id"] for _id, found, _version in gone] == sorted(
+                ["p0", "p1", "p2"], key=lambda key: document("probes", id=key).id
+            )
+            assert journal.vanished("probes", 9, spared=["c1"]) == []
+
+
+class TestThreads:
+    def test_sets_are_journaled_side_by_side(self, tmp_path: Path, document: t.Callable) -> None:
+        with Journal(str(tmp_path)) as journal:
+
+            def work(name: str) -> None:
+                walk = journal.begin_walk(name)
+                for number in range(40):
+                    made = dataclasses.replace(document(id=f"{name}-{number}"), id=f"{name}-{number}")
+                    journal.write_page(name, walk, plan_page([made], journal.known([made.id]), walk, 100))
+
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                list(pool.map(work, ["a", "b", "c", "d"]))
+            lines = b"".join(batch.payload for batch in journal.batches()).splitlines()
+            assert journal.waiting() == 160
+        assert len({json.loads(line)["event"]["id"] for line in lines[1::2]}) == 160

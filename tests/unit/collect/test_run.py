@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import typing as t
 from datetime import timedelta
@@ -12,13 +13,19 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect.journal import Journal
+from ansible_collections.netcure.soc.plugins.module_utils._collect.normalise import Company
 from ansible_collections.netcure.soc.plugins.module_utils._collect.ship import ship
-from ansible_collections.netcure.soc.plugins.module_utils._collect.vendor import subscribed
-from ansible_collections.netcure.soc.plugins.module_utils._collect.walk import Tally, collect_set
+from ansible_collections.netcure.soc.plugins.module_utils._collect.vendor import Directory, directory
+from ansible_collections.netcure.soc.plugins.module_utils._collect.walk import Rules, Tally, collect_set
 from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import BulkOutcome
 from ansible_collections.netcure.soc.plugins.module_utils._core.errors import AnswerError, AuthError, Unreachable
 
-LOOK_BACK = timedelta(minutes=40)
+RULES = Rules(
+    look_back=timedelta(minutes=40),
+    directory=Directory({}, None),
+    provider=Company("provider", "Provider"),
+    ask_again_for=timedelta(days=30),
+)
 
 
 class FakeHttp:
@@ -70,7 +77,8 @@ def probe(number: int, **fields: t.Any) -> dict:
 
 class TestSearchAfter:
     def walk(self, journal: Journal, source: t.Any, http: FakeHttp, now: t.Any) -> Tally:
-        return collect_set(journal, source, source.sets["logs"], http, lambda: now, LOOK_BACK, frozenset({"c1"}))
+        only = dataclasses.replace(RULES, directory=Directory({"c1": "Acme NV"}, frozenset({"c1"})))
+        return collect_set(journal, source, source.sets["logs"], http, lambda: now, only).tally
 
     def test_page_after_page_until_an_empty_one(
         self, journal: Journal, cyberalarm_source: t.Any, alarm: dict, now: t.Any
@@ -160,7 +168,7 @@ class TestSearchAfter:
 
 class TestPages:
     def walk(self, journal: Journal, source: t.Any, http: FakeHttp, now: t.Any, name: str = "probes") -> Tally:
-        return collect_set(journal, source, source.sets[name], http, lambda: now, LOOK_BACK, None)
+        return collect_set(journal, source, source.sets[name], http, lambda: now, RULES).tally
 
     def test_a_short_page_ends_nothing_and_the_counter_does(
         self, journal: Journal, guardian360_source: t.Any, now: t.Any
@@ -256,12 +264,19 @@ class TestPages:
         assert (tally.new, tally.malformed) == (1, 1)
 
 
-def test_subscriptions(cyberalarm_source: t.Any, guardian360_source: t.Any) -> None:
-    companies = [{"id": "c1", "subscribed": True}, {"id": "c2", "subscribed": False}, {"id": "c3"}]
-    assert subscribed(cyberalarm_source, FakeHttp({"data": companies}, {"data": companies})) == {"c1"}
-    assert subscribed(guardian360_source, FakeHttp()) is None
+def test_the_directory_of_companies(cyberalarm_source: t.Any, guardian360_source: t.Any) -> None:
+    companies = [
+        {"id": "c1", "name": "Acme NV", "subscribed": True},
+        {"id": "c2", "name": "Beta", "subscribed": False},
+        {"id": "c3"},
+    ]
+    found = directory(cyberalarm_source, FakeHttp({"data": companies}, {"data": companies}), {})
+    assert (found.collected, found.names["c2"]) == ({"c1"}, "Beta")
+    found = directory(guardian360_source, FakeHttp(numbered(*companies, last=1)), {})
+    assert found.collected is None
+    assert [company.id for company in found.companies()] == ["c1", "c2", "c3"]
     with pytest.raises(AnswerError, match="lists no company with a subscription"):
-        subscribed(cyberalarm_source, FakeHttp({"data": []}))
+        directory(cyberalarm_source, FakeHttp({"data": []}), {})
 
 
 class FakeElastic:

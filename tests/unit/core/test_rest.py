@@ -179,11 +179,11 @@ def test_a_new_token_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
         Answer(401),
         Answer(200),
         headers=lambda: {"Authorization": tokens[0]},
-        renew=lambda: bool(tokens.__setitem__(0, "new")) or True,
+        renew=lambda _failed: bool(tokens.__setitem__(0, "new")) or True,
     )
     http.json("GET", URL)
     assert [call["headers"]["Authorization"] for call in calls] == ["old", "new"]
-    http, calls = client(monkeypatch, Answer(401), Answer(401), renew=lambda: True)
+    http, calls = client(monkeypatch, Answer(401), Answer(401), renew=lambda _failed: True)
     with pytest.raises(AuthError):
         http.json("GET", URL)
     assert len(calls) == 2

@@ -10,6 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import orjson
 import pytest
+from ansible_collections.netcure.soc.plugins.module_utils._collect.normalise import Company as Tenant
+from ansible_collections.netcure.soc.plugins.module_utils._collect.normalise import normalise
+from ansible_collections.netcure.soc.plugins.module_utils._collect.profile import load
+from ansible_collections.netcure.soc.plugins.module_utils._core.ids import slug
 
 from lab.companies import COMPANIES, find
 from lab.exports import findings_csv, left_out, mapping_csv, write_exports
@@ -17,7 +21,14 @@ from lab.security import DUTIES, roles
 from lab.world import PROFILES, World, alerts, findings
 
 DAY = date(2026, 11, 5)
-LOGS = [("cyberalarm", "logs"), ("guardian360", "hacker_alerts"), ("guardian360", "issue_operations")]
+LOGS = [
+    ("cyberalarm", "logs"),
+    ("guardian360", "hacker_alerts"),
+    ("guardian360", "issue_operations"),
+    ("watchguard", "incidents"),
+    ("watchguard", "firebox"),
+]
+GUARDIAN360 = PROFILES["guardian360"]
 
 
 @pytest.fixture
@@ -53,7 +64,7 @@ def test_any_day_has_records_of_that_day_in_order() -> None:
 
 
 def test_ids_are_unique_and_times_are_not(world: World) -> None:
-    for log in LOGS:
+    for log in LOGS[:3]:
         records = list(world.log(*log))
         assert len({record.id for record in records}) == len(records)
         assert len({record.time for record in records}) < len(records), "no ties"
@@ -145,10 +156,83 @@ def test_what_a_probe_is_told_it_does(world: World) -> None:
     assert world.probes("cyberalarm")[0][1]["last_seen"] == "2026-11-04T12:00:00.000Z"
 
 
+def test_a_probe_that_falls_silent_still_calls_itself_online(world: World) -> None:
+    _company, probe = world.probes("guardian360")[0]
+    for status, seen in (("silent", "2026-11-04 12:00:00"), ("online", "2026-11-04 14:00:00")):
+        world.set_probe(probe["id"], status)
+        world.advance(3600)
+        _company, now = world.probes("guardian360")[0]
+        assert (now["status"], now["updated_at"]) == ("online", seen)
+
+
+@pytest.mark.parametrize("name", sorted(GUARDIAN360["sets"]))
+def test_what_the_simulators_serve_is_what_the_profile_expects(world: World, name: str) -> None:
+    source = load(GUARDIAN360)
+    data_set, names = source.sets[name], {company.ids["guardian360"]: company.name for company in COMPANIES}
+    served = world.listed("guardian360", name)
+    assert {company for company, _record in served} == set(COMPANIES)
+    for company, record in served:
+        asked = Tenant(company.ids["guardian360"], company.name) if data_set.ask else None
+        found = normalise(record, source, data_set, "2026-11-04T12:00:00.000Z", lambda _id, of: slug(of), asked, names)
+        assert found.rejected == ()
+        assert (found.tenant, found.source["organization"]["name"]) == (company.ids["guardian360"], company.name)
+
+
+@pytest.mark.parametrize("name", sorted(GUARDIAN360["sets"]))
+def test_lists_follow_from_the_seed_and_ids_are_unique(world: World, name: str) -> None:
+    same = World(per_day=10, now=world.now, start=world.start)
+    assert same.listed("guardian360", name) == world.listed("guardian360", name)
+    for company in world.truth()["sources"]["guardian360"][name].values():
+        assert company["count"] == len(company["ids"]) == len(set(company["ids"])) > 0
+
+
+def test_an_issue_that_is_solved_leaves_the_lists_and_lowers_the_figures(world: World) -> None:
+    issue, company = first_issue(world), COMPANIES[0]
+
+    def risks(name: str) -> int:
+        return sum(record[issue["risk"]] for record in world.figures(name, company))
+
+    before = {name: risks(name) for name in ("risks_per_asset", "risks_per_date", "risks_per_scanner")}
+    past = world.figures("risk_trend", company)
+    world.solve(issue["id"])
+    assert issue["id"] not in {record["id"] for _company, record in world.listed("guardian360", "issues")}
+    assert {name: risks(name) for name in before} == {name: count - 1 for name, count in before.items()}
+    trend = world.figures("risk_trend", company)
+    assert trend[:-1] == past[:-1], "the past changed"
+    assert trend[-1][issue["risk"]] == past[-1][issue["risk"]] - 1
+
+
+def test_todays_figure_moves_and_those_of_other_days_stay(world: World) -> None:
+    before = world.figures("risk_trend", COMPANIES[0])
+    assert [record["date"] for record in before] == ["2026-11-02", "2026-11-03", "2026-11-04"]
+    world.advance(3600)
+    after = world.figures("risk_trend", COMPANIES[0])
+    assert after[:-1] == before[:-1]
+    assert after[-1] != before[-1]
+    world.advance(86_400)
+    assert len(world.figures("risk_trend", COMPANIES[0])) == 4
+
+
+def test_the_issues_of_a_company_are_those_of_its_export() -> None:
+    world, company = World(), COMPANIES[2]
+    exported = {(row["Scan object"], row["Issue"]) for row in rows(findings_csv(world, company.slug))}
+    listed = [record for _company, record in world.listed("guardian360", "issues", company)]
+    assert {(record["scanobject"]["data"]["value"], record["title"]) for record in listed} == exported
+
+
+def test_incidents_belong_to_those_with_a_firewall_and_are_closed_in_time(world: World) -> None:
+    world.advance(3 * 86_400)
+    truth = world.truth()["sources"]["watchguard"]["incidents"]
+    assert set(truth) == {company.name for company in COMPANIES if company.firewall}
+    assert {status for entry in truth.values() for status in entry.get("statuses", {})} == {"new", "closed"}
+
+
 def test_a_saved_world_goes_on_as_it_was(world: World) -> None:
     (identity,) = world.raise_incident("muller-zonen-bv", 1)
     world.review(identity)
     world.delay_records(0.5, 86_400)
+    world.solve(first_issue(world)["id"])
+    world.heed_company_id(False)
     world.advance(1800)
     again = World.load(orjson.loads(orjson.dumps(world.save())))
     assert again.truth() == world.truth()
@@ -162,6 +246,10 @@ def test_no_alarm_shows_an_address_that_could_be_real(world: World) -> None:
     for record in world.log("cyberalarm", "logs"):
         assert record.body["src_ip"].startswith(allowed)
         assert record.body["dst_ip"].startswith(allowed)
+
+
+def first_issue(world: World) -> dict:
+    return world.listed("guardian360", "issues", COMPANIES[0])[0][1]
 
 
 def rows(text: str) -> list[dict]:
@@ -203,6 +291,7 @@ def test_no_company_reads_what_is_anothers() -> None:
     indices = {name: set(role["indices"][0]["names"]) for name, role in wanted.items()}
     assert indices[f"reader-{short.slug}"].isdisjoint(indices[f"reader-{long.slug}"])
     assert not any("*" in name for key, names in indices.items() if key not in DUTIES for name in names)
+    assert not any("soc-probe" in names for key, names in indices.items() if key not in DUTIES)
     assert len(indices[f"reader-{short.slug}"]) == sum(len(profile["sets"]) for profile in PROFILES.values())
 
 

@@ -20,10 +20,11 @@ PROFILE = {
     "paging": {"cap": 10_000},
     "retry": {"statuses": [429, 500, 502, 503, 504], "max": 3},
     # Who has a subscription; nobody else's records are collected.
-    "subscriptions": {
+    "companies": {
         "path": "/api/v1/companies",
         "envelope": {"items": ["data"]},
         "id": "id",
+        "name": "name",
         "flag": "subscribed",
         "assumed": True,
     },
@@ -47,6 +48,8 @@ PROFILE = {
             "id": "id",
             "time": "timestamp",
             "tenant": TENANT,
+            "open_until": "soc.reviewed",
+            "ask_again": {"by": "search", "param": "ids"},
             "only": {"level": [1, 2, 3]},
             "drop": ["_links"],
             "constants": {"event.kind": "alert", "event.category": ["intrusion_detection"], "event.type": ["info"]},
@@ -94,6 +97,13 @@ PROFILE = {
                 "observer.version": "version",
                 "soc.status": "status",
                 "soc.last_seen": "last_seen",
+            },
+            "derive": {
+                "field": "soc.state",
+                "status": "status",
+                "seen": "last_seen",
+                "offline_after": "15m",
+                "recent": "24h",
             },
             "assumed": True,
         },
