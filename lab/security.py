@@ -19,8 +19,8 @@ from lab.elasticsearch import Endpoint
 from lab.world import PROFILES
 
 DUTIES: dict[str, list[str]] = {
-    # `index` creates and replaces documents, and cannot delete them.
-    "collector": ["create_index", "index", "view_index_metadata"],
+    # `index` creates and replaces documents, and cannot delete them; `read` is for counting what is there.
+    "collector": ["create_index", "index", "read", "view_index_metadata"],
     # `maintenance` is the refresh before reading: what came a moment ago counts too.
     "retention": ["read", "delete", "maintenance", "view_index_metadata"],
     "escalator": ["read", "maintenance", "view_index_metadata"],

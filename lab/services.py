@@ -160,20 +160,7 @@ def _start_simulators(folder: Path, world: dict) -> dict:
         "ca_path": ca,
         "token_file": str(secrets / "control-token"),
     }
-    endpoints = {
-        "cyberalarm": {
-            "base_url": f"https://localhost:{ports['port']}/cyberalarm",
-            "ca_path": ca,
-            "token_file": str(secrets / "cyberalarm-token"),
-        },
-        "guardian360": {
-            "base_url": f"https://localhost:{ports['port']}/guardian360",
-            "ca_path": ca,
-            "token_file": str(secrets / "guardian360-token"),
-            "api_key_file": str(secrets / "guardian360-api-key"),
-        },
-        "control": control,
-    }
+    endpoints = {"control": control}
     lab = Lab(folder, endpoints, {})
     _ensure(folder, "simulators", ports, given, lambda: lab.control("GET", "clock"))
     return endpoints

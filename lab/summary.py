@@ -15,6 +15,12 @@ from lab.world import PROFILES
 
 # What the SOC writes about itself; no vendor sent it.
 OWN = ("soc-probe",)
+# Whose source a module fetches.
+FETCHED = {
+    "cyberalarm_fetch": "cyberalarm",
+    "g360_fetch": "guardian360",
+    "watchguard_fetch": "watchguard",
+}
 # Where documents are lines of files. The product gives each an id of its own; what a person knows is the line.
 LINES = tuple(
     index_name(source, entry.get("index", name), "")
@@ -81,6 +87,22 @@ def total(truth: dict) -> int:
     )
 
 
+def by_set(truth: dict) -> collections.Counter:
+    """How many documents there are of each (source, set)."""
+    return collections.Counter(
+        {
+            (source, name): sum(company["count"] for company in entry.values())
+            for source, sets in truth["sources"].items()
+            for name, entry in sets.items()
+        }
+    )
+
+
+def collected(step: dict) -> set[tuple[str, str]]:
+    """The (source, set) that the fetch modules asked for in a step."""
+    return {(FETCHED[result["module"]], name) for result in results(step, "_fetch") for name in result["sets"]}
+
+
 def true_documents(truth: dict) -> set[tuple[str, str]]:
     """(index, vendor id) of every document that a complete collector has."""
     return {
@@ -107,13 +129,17 @@ def true_calls(world: dict) -> list[tuple[str, int]]:
 
 def checks(facts: Facts, slugs: dict[str, str]) -> list[Check]:
     """All figures of a run, side by side. ``slugs`` gives the slug of each company's name."""
-    found, truth_before, truth = [], 0, 0
+    found: list[Check] = []
+    truth: collections.Counter = collections.Counter()
+    before: collections.Counter = collections.Counter()
     for step in facts.steps:
         if step["truth"]:
-            truth = total(step["truth"])
+            truth = by_set(step["truth"])
         elif results(step, "_fetch"):
-            found.append(Check(f"{step['name']}: new documents", truth - truth_before, tally([step], "new")))
-            truth_before = truth
+            asked = collected(step)
+            true = sum(truth[key] - before[key] for key in asked)
+            found.append(Check(f"{step['name']}: new documents", true, tally([step], "new")))
+            before.update({key: truth[key] - before[key] for key in asked})
     present, archived = set(facts.indexed), set(facts.archived)
     calls = [call for step in facts.steps for result in results(step, "escalate") for call in result["calls"]]
     pruned = [result for step in facts.steps for result in results(step, "es_prune")]

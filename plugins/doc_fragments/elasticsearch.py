@@ -47,6 +47,11 @@ options:
       - Seconds to wait for one answer of Elasticsearch.
     type: int
     default: 60
+  elasticsearch_compress:
+    description:
+      - Whether documents are compressed on their way. Worth it across a network, not on the same machine.
+    type: bool
+    default: false
 requirements:
   - Python 3.11 or newer on the target
   - elasticsearch 8.19

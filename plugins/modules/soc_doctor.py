@@ -77,7 +77,7 @@ options:
       - Files to look at, for data sets that are read from files. Patterns may be used.
     type: list
     elements: path
-    default: [/var/log/soc/firebox/*.log]
+    default: [/var/log/firebox/*.log]
   sets:
     description:
       - Data sets to look at; all of them when the list is empty.

@@ -39,11 +39,11 @@ options:
       - Rotated files beside them are found by themselves, such as C(firebox.log.1), C(firebox.log-20261120) and C(firebox.log.2.gz).
     type: list
     elements: path
-    default: [/var/log/soc/firebox/*.log]
+    default: [/var/log/firebox/*.log]
   devices:
     description:
       - Whose device is whose. For the serial number of a Firebox, or for its name where it does not send that, the id and the name of the company.
-      - A line of a device that is not here becomes a dead letter.
+      - A line of a device that is not here waits as a dead letter until it is.
     type: dict
     default: {}
   accounts:
@@ -72,7 +72,7 @@ EXAMPLES = r"""
 - name: Collect what the Fireboxes of two companies have logged
   netcure.soc.watchguard_fetch:
     sets: [firebox]
-    syslog_files: [/var/log/soc/firebox/*.log]
+    syslog_files: [/var/log/firebox/*.log]
     devices:
       80B20002E5BCD: {id: c1, name: Acme NV}
       FW-BRUSSELS: {id: c2, name: Bakkerij De Smet}

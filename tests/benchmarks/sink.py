@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.server
 import sys
+import zlib
 
 
 class Sink(http.server.BaseHTTPRequestHandler):
@@ -17,9 +18,11 @@ class Sink(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         left, lines = int(self.headers["Content-Length"]), 0
+        inflate = zlib.decompressobj(31) if self.headers.get("Content-Encoding") == "gzip" else None
         while left:
             chunk = self.rfile.read(min(left, 1 << 20))
-            left, lines = left - len(chunk), lines + chunk.count(b"\n")
+            left -= len(chunk)
+            lines += (inflate.decompress(chunk) if inflate else chunk).count(b"\n")
         items = b",".join([b'{"create":{"status":201}}'] * (lines // 2))
         answer = b'{"errors":false,"items":[' + items + b"]}"
         self.send_response(200)

@@ -107,10 +107,10 @@ PROFILE: dict = {
             "constants": ALERT,
             "ecs": ECS,
         },
-        # State in numbered pages, oldest first: only the lists tell what changed.
+        # State in numbered pages, newest first, of which only the lists tell what became of it.
         "issues": {
             "path": "/issues",
-            "paging": {"style": "page", "last_page": COUNTED},
+            "paging": {"style": "page", "newest_first": True, "last_page": COUNTED},
             "kind": "state",
             "id": "id",
             "time": "timestamp",
@@ -191,6 +191,10 @@ class Record:
         }
         return {**body, **wrong.get(self.shape, {})}
 
+    def number_text(self) -> str:
+        """A unique key that has nothing to do with time."""
+        return f"{self.id}/{self.number:05d}"
+
     def stamp(self) -> str:
         """What @timestamp of its document must be: an hour that comes twice is taken for the first of the two."""
         if self.set not in LOCAL:
@@ -200,10 +204,10 @@ class Record:
 
 
 class Vendor:
-    """The vendor's side of the profile. ``now`` is the true time."""
+    """The vendor's side of the profile. ``now`` is the true time. For ``odd`` see machine.Schedule."""
 
-    def __init__(self, now: int, page_size: int, by_text: bool) -> None:
-        self.now, self.page_size, self.by_text = now, page_size, by_text
+    def __init__(self, now: int, page_size: int, odd: bool) -> None:
+        self.now, self.page_size, self.odd = now, page_size, odd
         self.records: list[Record] = []
         self.names = dict(COMPANIES)
         self.token = 1
@@ -286,8 +290,10 @@ class Vendor:
     def _search(self, name: str, asked: dict, disturb: str) -> dict:
         sort = [next(iter(key)) for key in asked.get("sort", [{"timestamp": ""}, {"id": ""}])]
 
+        by_id = self.odd and name == "flows"
+
         def key(record: Record) -> list:
-            return [record.time * 1000, record.id][: len(sort)]
+            return [record.number_text()] if by_id else [record.time * 1000, record.id][: len(sort)]
 
         found = self._there(name)
         if asked.get("ids"):
@@ -299,13 +305,16 @@ class Vendor:
             since = datetime.fromisoformat(asked["from"]).timestamp()
             found = [record for record in found if record.time >= since]
         found.sort(key=lambda record: (record.time, record.id))
-        if len(sort) < 2:  # nobody promises anything about the order of equals
+        if by_id:
+            found.sort(key=key)
+        elif len(sort) < 2:  # nobody promises anything about the order of equals
             found.sort(key=lambda record: (record.time, record.text[::-1]))
         before: list[Record] = []
         after = asked.get("search_after") or asked.get("after")
         if after:
             place = json.loads(after) if isinstance(after, str) else list(after)
-            place = [int(place[0]), *map(str, place[1:])]
+            if not by_id:
+                place = [int(place[0]), *map(str, place[1:])]
             before = [record for record in found if key(record)[: len(place)] <= place]
             found = [record for record in found if key(record)[: len(place)] > place]
         page = found[: 1 if disturb == "short" else self.page_size]
@@ -324,9 +333,9 @@ class Vendor:
     def _list(self, name: str, number: int, disturb: str) -> dict:
         found = self._there(name)
         if PROFILE["sets"][name]["paging"].get("newest_first"):
-            found.sort(key=lambda r: (to_local(r.time) if self.by_text else "", r.time, r.id), reverse=True)
+            found.sort(key=lambda r: (to_local(r.time) if self.odd else "", r.time, r.id), reverse=True)
         else:
-            found.sort(key=lambda r: (r.time, r.number) if name != "probes" else (r.id,))
+            found.sort(key=lambda r: r.id)
         size, counted = self.page_size, "last_page" in PROFILE["sets"][name]["paging"]
         start = (number - 1) * size
         page = found[start : start + size]

@@ -190,8 +190,8 @@ def test_what_can_never_be_taken_is_counted(site: Site, search: Search) -> None:
     assert [(entry["reason"], entry["count"]) for entry in done.refusals] == [("document_parsing_exception", 3)]
 
 
-def test_check_mode_with_a_key_that_may_not_read(site: Site) -> None:
-    told = site.run("--check")
+def test_check_mode_with_a_key_that_may_not_read(site: Site, search: Search) -> None:
+    told = site.run("--check", **search.options("reader-muller-zonen-bv"))
     assert not told.failed
     assert (told.changed, told.indexed) == (True, 700)
     assert "may not read" in told.output

@@ -116,7 +116,7 @@ def _parsed(piece: bytes) -> Operation:
         index, identity, version = check_index_pattern(target["_index"]), target["_id"], target.get("version")
         if len(index) > 255 or "*" in index or not isinstance(identity, str) or not 0 < len(identity.encode()) <= 512:
             raise ValueError
-        if kind == "index" and target["version_type"] == "external" and type(version) is int and 0 <= version < 10**18:
+        if kind == "index" and target["version_type"] == "external" and 0 <= _is(version, int) < 10**18:
             action = {"index": {"_index": index, "_id": identity, "version": version, "version_type": "external"}}
         elif kind == "create" and target.keys() == {"_index", "_id"}:
             action = {"create": target}
@@ -301,7 +301,7 @@ def read_manifest(path: str) -> Manifest:
     except ValueError as exc:
         raise StateError(f"The manifest {place} is damaged. Restore it from a backup of the archive.") from exc
     try:
-        if type(body["format"]) is int and body["format"] > FORMAT:
+        if _is(body["format"], int) > FORMAT:
             raise StateError(
                 f"The manifest {place} was written by a newer version of the collection: upgrade this one."
             )
@@ -332,7 +332,7 @@ def read_manifest(path: str) -> Manifest:
 
 
 def _is(value: t.Any, kind: type) -> t.Any:
-    if type(value) is not kind:
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError
     return value
 

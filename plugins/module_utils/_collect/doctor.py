@@ -89,7 +89,7 @@ def argument_spec() -> ArgumentSpec:
             "accounts": {"type": "dict", "default": {}},
             "ca_path": {"type": "path"},
             "timeout": {"type": "int", "default": 30},
-            "syslog_files": {"type": "list", "elements": "path", "default": ["/var/log/soc/firebox/*.log"]},
+            "syslog_files": {"type": "list", "elements": "path", "default": ["/var/log/firebox/*.log"]},
             "sets": {"type": "list", "elements": "str", "default": []},
             "look_back": {"type": "str", "default": "40m"},
             "profile": {"type": "dict", "default": {}},

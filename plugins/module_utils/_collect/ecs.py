@@ -20,7 +20,11 @@ from .._core.clock import format_time, parse_time
 
 # Lucene refuses a term of more than 32,766 bytes, and with it the whole document.
 KEYWORD_LENGTH = 8000
-TRUE = (True, 1, "1", "true", "True", "yes", "reviewed", "acknowledged")
+# The largest number of IEEE 754 binary32, which is Elasticsearch's float.
+FLOAT_MAX = 3.4028234663852886e38
+TRUE = (True, 1, "1", "true", "yes", "reviewed", "acknowledged")
+# ECS asks for lower case here, and one aggregation over all sources needs it.
+LOWER = ("network.protocol", "network.transport")
 
 FIELDS: dict[str, str] = {
     "@timestamp": "date",
@@ -151,6 +155,10 @@ def _scalar(value: t.Any) -> str:
     return text
 
 
+def _lower(value: t.Any) -> str:
+    return _scalar(value).lower()
+
+
 @functools.lru_cache(maxsize=4096)
 def _address(text: str) -> str:
     if "%" in text:  # a zone index means something on one machine only, and Elasticsearch does not take it
@@ -187,8 +195,8 @@ def _float(value: t.Any) -> float:
     if isinstance(value, bool):
         raise ValueError("it is not a number")
     number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("it is not a finite number")
+    if not math.isfinite(number) or abs(number) > FLOAT_MAX:
+        raise ValueError("it is not a number of 32 bits")
     return number
 
 
@@ -222,10 +230,12 @@ def converter(target: str, zone: str = "UTC", true_values: t.Iterable[t.Any] = (
 
         return date
     if kind == "boolean":
-        known = (*TRUE, *true_values)
+        known = (*TRUE, *(value.lower() if isinstance(value, str) else value for value in true_values))
 
         def flag(value: t.Any) -> bool:
-            return value in known
+            return (value.lower() if isinstance(value, str) else value) in known
 
         return flag
+    if target in LOWER:
+        return _lower
     return SIMPLE[kind]

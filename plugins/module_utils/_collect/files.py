@@ -161,15 +161,24 @@ class _Reading:
 
     def __init__(self, positions: t.Mapping[str, str], page_size: int, now: datetime) -> None:
         self._positions = {key: _Position(**json.loads(text)) for key, text in positions.items()}
+        self._alike: dict[str, dict[str, _Position]] = {}  # by the first line
+        self._mine: dict[str, set[str]] = {}  # keys of what should be there, by family
+        for key, position in self._positions.items():
+            self._alike.setdefault(position.first, {})[key] = position
+            if not position.gone:
+                self._mine.setdefault(position.family, set()).add(key)
         self._page_size, self._now = page_size, now
         self._problems: list[str] = []
         self._taken: set[str] = set()
         self._inodes: set[int] = set()
+        self._orphaned: set[str] = set()  # names that lead nowhere now
+        self._seen: dict[tuple[str, str], tuple[dict[str, int], dict[str, list[str]]]] = {}  # by folder and pattern
         self._records: list[dict] = []
         self._moved: set[str] = set()
 
     def pages(self, patterns: t.Sequence[str]) -> t.Iterator[Page]:
         families = self._find(patterns)
+        self._orphaned = {position.family for position in self._positions.values()} - families.keys()
         for family, pattern in sorted(families.items()):
             with contextlib.ExitStack() as stack:
                 for match in self._look(family, pattern, stack):
@@ -201,16 +210,22 @@ class _Reading:
         for pattern in patterns:
             found, before = False, len(self._problems)
             for folder in self._folders(os.path.dirname(os.path.abspath(pattern))):
-                inodes = self._listing(folder)
-                for live in _families(inodes, os.path.basename(pattern)):
+                names = self._names(folder, os.path.basename(pattern))
+                for live in names:
                     families.setdefault(os.path.join(folder, live), pattern)
                     found = True
-                self._inodes.update(inodes.values())
             if not found and len(self._problems) == before:
                 self._problems.append(
                     f"No file matches {pattern}; check the option syslog_files, and whether the syslog server writes there."
                 )
         return families
+
+    def _names(self, folder: str, pattern: str) -> dict[str, list[str]]:
+        """Look at ``folder``, and remember it: live names to the names of their files."""
+        inodes = self._listing(folder)
+        self._inodes.update(inodes.values())
+        self._seen[folder, pattern] = inodes, _families(inodes, pattern)
+        return self._seen[folder, pattern][1]
 
     def _folders(self, path: str) -> list[str]:
         parent, name = os.path.split(path)
@@ -251,10 +266,12 @@ class _Reading:
         While files are renamed and copied, a look may miss one. It is repeated until every name still leads to the file
         that was opened, and, as far as possible, no file is missing.
         """
-        mine = {key for key, position in self._positions.items() if position.family == family and not position.gone}
+        mine = self._mine.get(family, set()) & self._positions.keys()
         before = len(self._problems)
         for look in range(LOOKS):
             del self._problems[before:]
+            if look:
+                self._names(os.path.dirname(family), os.path.basename(pattern))
             files, steady = self._open(family, pattern, stack)
             matches = self._match(family, files)
             known = {match.file.key for match in matches} | {one.replaces.key for one in matches if one.replaces}
@@ -268,8 +285,8 @@ class _Reading:
     def _open(self, family: str, pattern: str, stack: contextlib.ExitStack) -> tuple[list[_File], bool]:
         """The files of ``family``, open, oldest first; and whether each name still leads to the file that it led to."""
         folder, base = os.path.split(family)
-        listed = self._listing(folder)
-        names = _families(listed, os.path.basename(pattern)).get(base, [])
+        listed, families = self._seen[folder, os.path.basename(pattern)]
+        names = families.get(base, [])
         files: dict[int, _File] = {}
         steady = True
         for name in sorted(names, key=lambda name: name != base):  # of two names of one file the live one counts
@@ -320,10 +337,9 @@ class _Reading:
             # Its content may be known under another inode, that of a file which is no more where it was.
             free = [
                 position
-                for key, position in self._positions.items()
-                if position.first == file.first
-                and key not in used
-                and (position.family == family or position.inode not in self._inodes)
+                for key, position in self._alike.get(t.cast(str, file.first), {}).items()
+                if key not in used
+                and (position.family in (family, *self._orphaned) or position.inode not in self._inodes)
             ]
             best = max(
                 (position for position in free if file.continues(position)), key=lambda one: one.offset, default=None
@@ -349,7 +365,7 @@ class _Reading:
     def _seed(self, file: _File) -> str:
         """The beginning of the chain of a file that is new: another than any file had that began with the same line."""
         seed = _begin("", file.key.encode()).hexdigest()
-        used = {position.seed for position in self._positions.values() if position.first == file.first}
+        used = {position.seed for position in self._alike.get(t.cast(str, file.first), {}).values()}
         while seed in used:
             seed = _begin(seed, b"again").hexdigest()
         return seed
@@ -375,7 +391,7 @@ class _Reading:
         if match.lost:
             yield self._lose(match.lost)
         if match.replaces:
-            pass
+            self._forget(match.replaces)
             self._keep(position)
         self._taken.add(file.key)
         before = dataclasses.replace(position)
@@ -411,7 +427,7 @@ class _Reading:
                 piece = file.handle.readline(LONGEST_LINE + 1)
                 end += len(piece)
                 # What comes in while we read is for the next run: a fast writer would keep us forever.
-                if not piece or False:
+                if not piece or (not file.packed and end > file.size):
                     file.rest = head
                     return
                 digest.update(piece)
@@ -452,10 +468,12 @@ class _Reading:
 
     def _keep(self, position: _Position) -> None:
         self._positions[position.key] = position
+        self._alike.setdefault(position.first, {})[position.key] = position
         self._moved.add(position.key)
 
     def _forget(self, position: _Position) -> None:
         self._positions.pop(position.key, None)
+        self._alike.get(position.first, {}).pop(position.key, None)
         self._moved.add(position.key)
 
 

@@ -224,17 +224,21 @@ class Journal:
         folder: str,
         *,
         sealed: t.Callable[[int], str] | None = None,
+        archived: int = 0,
         rehearsal: bool = False,
         reach: Reach = nowhere,
     ) -> None:
+        """``archived`` is the number of the last segment that the archive has, of whatever journal."""
         self._reach, self._rehearsal = reach, rehearsal
         self._lock = threading.RLock()
         path = os.path.join(folder, "journal.sqlite")
         self._segments = Segments(os.path.join(folder, "segments"), sealed, rehearsal, reach)
         self._db = _private_copy(path) if rehearsal else open_database(path, SCHEMA)
         self._opened = ""
-        for number, sealed in self._query("SELECT number, sealed FROM segment ORDER BY number DESC LIMIT 1"):
-            self._segments.number, self._segments.size = (number + 1, 0) if sealed else (number, self._vouched(number))
+        # A journal that was lost and begins anew goes on with the numbers: the archive keeps what it has.
+        self._segments.number = archived + 1
+        for number, is_sealed in self._query("SELECT number, sealed FROM segment ORDER BY number DESC LIMIT 1"):
+            self._segments.number, self._segments.size = (number + 1, 0) if is_sealed else (number, self._vouched(number))
         self._slugs = {row["id"]: row["slug"] for row in self._query("SELECT id, slug FROM company")}
 
     def close(self) -> None:

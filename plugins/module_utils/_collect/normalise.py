@@ -14,6 +14,7 @@ from datetime import datetime
 from .._core.clock import format_time, parse_time
 from .._core.ids import content_digest, document_id, index_name
 from .._core.libraries import orjson
+from .ecs import KEYWORD_LENGTH
 from .profile import DataSet, Derived, Source, dig
 
 ONLINE, OFFLINE, RECENTLY_OFFLINE = "online", "offline", "recently offline"
@@ -75,8 +76,7 @@ def normalise(
     kept = _without(record, data_set.drop)
     digest = content_digest(_without(kept, data_set.volatile))
     vendor_id = digest if data_set.id is None else dig(record, data_set.id)
-    if not isinstance(vendor_id, (str, int)) or vendor_id == "":
-        # A number of more than 64 bits arrives as a float, and two of them may look alike.
+    if not _is_key(vendor_id):
         raise Malformed("it has no id that can be used")
     tenant = company or _tenant(record, data_set, names or {})
     if data_set.time is None:
@@ -136,13 +136,18 @@ def normalise(
     )
 
 
+def _is_key(value: t.Any) -> bool:
+    """Whether a value identifies something. A number of more than 64 bits arrives as a float: two may look alike."""
+    return (isinstance(value, str) and 0 < len(value) <= KEYWORD_LENGTH) or type(value) is int
+
+
 def _tenant(record: dict, data_set: DataSet, names: t.Mapping[str, str]) -> Company:
     identity = dig(record, data_set.tenant_id) if data_set.tenant_id else None
-    if not isinstance(identity, (str, int)) or identity == "":
+    if not _is_key(identity):
         raise Malformed("it names no company")
     identity = str(identity)
     name = dig(record, data_set.tenant_name) if data_set.tenant_name else names.get(identity)
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or len(name) > KEYWORD_LENGTH:
         raise Malformed(f"it names no company beside the id {identity[:60]!r}")
     return Company(identity, name)
 
@@ -150,7 +155,7 @@ def _tenant(record: dict, data_set: DataSet, names: t.Mapping[str, str]) -> Comp
 def _is_open(body: dict, data_set: DataSet) -> bool | None:
     if not data_set.open_until:
         return None
-    return not dig(body, (data_set.open_until,))
+    return dig(body, (data_set.open_until,)) is not True
 
 
 def derive_state(document: Document, record: dict, rules: Derived, before: str | None, now: datetime) -> Document:

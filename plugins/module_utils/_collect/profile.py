@@ -37,15 +37,17 @@ def compile_paths(paths: str | list[str]) -> Paths:
 
 
 def dig(record: t.Any, paths: Paths) -> t.Any:
-    """The value at the first of ``paths`` that exists and is not null, else None."""
+    """The value at the first of ``paths`` that exists and is neither null nor empty text, else None."""
     for path in paths:
         value = record
         try:
             for key in path:
+                if type(value) is str:
+                    raise TypeError  # a position in a list is not one in a text
                 value = value[key]
         except (KeyError, IndexError, TypeError):
             continue
-        if value is not None:
+        if value is not None and value != "":
             return value
     return None
 
@@ -223,7 +225,9 @@ def _load_set(name: str, entry: dict, shared: dict[str, dict]) -> DataSet:
         tenant_id=compile_paths(tenant["id"]) if "id" in tenant else None,
         tenant_name=compile_paths(name_of_tenant) if name_of_tenant and name_of_tenant != COMPANIES else None,
         ask=tenant.get("ask"),
-        only={field: frozenset(map(str, allowed)) for field, allowed in entry.get("only", {}).items()},
+        only={
+            field: frozenset(map(str, allowed)) for field, allowed in (entry.get("only") or {}).items() if allowed
+        },
         volatile=frozenset(entry.get("volatile", ())),
         drop=frozenset(entry.get("drop", ())),
         constants=tuple((tuple(target.split(".")), value) for target, value in entry.get("constants", {}).items()),

@@ -55,8 +55,6 @@ MAX_WORKERS = 8
 # Seconds between two lines of progress.
 EVERY = 5.0
 PROGRESS = "replay.progress.log"
-# More kinds of refusal than Elasticsearch has.
-MAX_REASONS = 50
 
 
 def argument_spec() -> ArgumentSpec:
@@ -339,7 +337,6 @@ class Outcome:
 
     def _refuse(self, tally: Tally, reason: str, example: str) -> None:
         tally.refused += 1
-        reason = reason if reason in self.refusals or len(self.refusals) < MAX_REASONS else "other"
         entry = self.refusals.setdefault(reason, {"count": 0, "example": excerpt(example, (), 300)})
         entry["count"] += 1
 

@@ -24,7 +24,7 @@ from .._core.reach import Reach, nowhere
 from .._core.rest import Http
 from .._core.state import lock
 from . import errorlog, watch
-from .archive import seal, sealed_path
+from .archive import seal, sealed_numbers, sealed_path
 from .auth import open_credentials
 from .journal import Journal, WalkState
 from .normalise import Company
@@ -79,7 +79,7 @@ def argument_spec(profile: dict) -> ArgumentSpec:
     if (profile.get("companies") or {}).get("option"):
         options["accounts"] = {"type": "dict", "default": {}}
     if any(entry.get("files") for entry in profile["sets"].values()):
-        options["syslog_files"] = {"type": "list", "elements": "path", "default": ["/var/log/soc/firebox/*.log"]}
+        options["syslog_files"] = {"type": "list", "elements": "path", "default": ["/var/log/firebox/*.log"]}
         options["devices"] = {"type": "dict", "default": {}}
     exclusive = [("api_key", "api_key_file"), ("token_file", "client_id"), ("client_secret", "client_secret_file")]
     return ArgumentSpec(options, mutually_exclusive=exclusive).merge(elasticsearch()).merge(common())
@@ -141,6 +141,7 @@ def fetch(run: Run, profile: dict, reach: Reach = nowhere) -> dict:
             Journal(
                 folder,
                 sealed=lambda number: sealed_path(archive, source.name, number),
+                archived=max(sealed_numbers(archive, source.name), default=0),
                 rehearsal=run.check_mode,
                 reach=reach,
             )
@@ -342,6 +343,18 @@ def _reconcile(
         run.warn(f"{source.name} {visit.data_set.name} does not add up:\n{watch.table(rows)}")
 
 
+def tell(failures: t.Mapping[str, SocError]) -> str:
+    """What went wrong, for a person: of many failures of one kind the first says enough. Pure."""
+    kinds: dict[str, list[str]] = {}
+    for what, exc in failures.items():
+        kinds.setdefault(exc.code, []).append(what)
+    parts = []
+    for names in kinds.values():
+        shown = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"]
+        parts.append(f"{', '.join(shown)}: {failures[names[0]].message}")
+    return "; ".join(parts)
+
+
 def _log_errors(run: Run, source: str, failures: dict[str, SocError]) -> None:
     now = format_time(run.clock())
     lines = [f"{now} {what}: {exc.code}: {exc.message}" for what, exc in failures.items()]
@@ -391,7 +404,7 @@ def _result(
             f"{dead} records or values of {source.name} could not be used; they are kept with the reason in the table dead_letter of its journal."
         )
     if failures:
-        told = "; ".join(f"{what}: {exc.message}" for what, exc in failures.items())
+        told = tell(failures)
         if run.params["ignore_set_errors"]:
             run.warn(told)
         else:

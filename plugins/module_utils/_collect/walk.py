@@ -22,7 +22,7 @@ from .files import read_files
 from .firebox import parse
 from .journal import Backfill, Cursor, DeadLetter, Journal, Moved, plan_page
 from .normalise import Company, Document, Malformed, derive_state, normalise, wanted
-from .profile import DataSet, Source
+from .profile import DataSet, Source, dig
 from .vendor import Directory, Page, Request, ask_by_ids, heeds_company, pages
 from .watch import lag_bucket, lateness
 
@@ -408,8 +408,12 @@ class _Walk:
             key, content = content_digest([self._set.name, kept]), orjson.dumps(record)
             return DeadLetter(key, self._set.name, reason, observed, content, self._setup)
         except TypeError:  # nested too deeply for orjson
+            pass
+        try:
             text = json.dumps(record, sort_keys=True)
-            return DeadLetter(content_digest([self._set.name, text]), self._set.name, reason, observed, text.encode())
+        except RecursionError:  # and for anything else: what it calls itself must do
+            text = json.dumps({"id": str(dig(record, self._set.id or ()))[:100], "nested": "too deeply to be kept"})
+        return DeadLetter(content_digest([self._set.name, text]), self._set.name, reason, observed, text.encode())
 
     def _clash(self, document: Document, observed: str) -> DeadLetter:
         reason = (

@@ -53,6 +53,7 @@ def elasticsearch() -> ArgumentSpec:
             "elasticsearch_password": {"type": "str", "no_log": True},
             "elasticsearch_password_file": {"type": "path", "no_log": False},
             "elasticsearch_timeout": {"type": "int", "default": 60},
+            "elasticsearch_compress": {"type": "bool", "default": False},
         },
         mutually_exclusive=[
             ("elasticsearch_api_key", "elasticsearch_api_key_file", "elasticsearch_username"),

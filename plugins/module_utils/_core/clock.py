@@ -32,19 +32,27 @@ def clock(now: str | None = None) -> Clock:
 def parse_time(value: object, zone: str = "UTC") -> datetime:
     """Read a vendor's time as an aware UTC datetime.
 
-    Takes ISO 8601 text (a space instead of the T is fine), epoch seconds, or epoch milliseconds (a number of
-    100,000,000,000 or more: as seconds that would be the year 5138). Text without an offset is in ``zone``.
+    Takes ISO 8601 text (a space instead of the T is fine), or the time since 1970 in seconds, milliseconds (a number of
+    100,000,000,000 or more: as seconds that would be the year 5138), microseconds or nanoseconds (three and six digits
+    more). Text without an offset is in ``zone``; of eight digits it is a date.
     Raises ValueError for anything else.
     """
     if isinstance(value, bool) or value is None or value == "":
         raise ValueError(f"{value!r} is not a time")
+    is_date = isinstance(value, str) and len(value) == 8 and value.isdecimal()
     try:
-        number = float(value)
+        number = None if is_date else float(value)
     except (TypeError, ValueError):
         number = None
+    except OverflowError as exc:
+        raise ValueError("the number is too large for a time") from exc
     try:
         if number is not None:
-            return datetime.fromtimestamp(number / 1000 if abs(number) >= 1e11 else number, UTC)
+            if not abs(number) < 1e20:
+                raise ValueError
+            while abs(number) >= 1e11:
+                number /= 1000
+            return datetime.fromtimestamp(number, UTC)
         parsed = datetime.fromisoformat(str(value).strip())
         if parsed.tzinfo is None:
             parsed = parsed.replace(tzinfo=ZoneInfo(zone))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import random
 import time
 import typing as t
@@ -19,6 +20,8 @@ from .secrets import excerpt, header_value, secret_option
 from .trust import authority
 
 BULK_TRIES = 8
+# Level 9, as the client library has it, costs ten times as much and makes bodies a third smaller.
+GZIP_LEVEL = 1
 KEEP_ALIVE = "2m"
 OVERLOADED = (429, 502, 503, 504)
 # What the bulk API has to say about each line and no more: a tenth of the full answer.
@@ -37,9 +40,13 @@ class Elastic:
     """One Elasticsearch, spoken to with one identity."""
 
     def __init__(
-        self, client: t.Any, secrets: tuple[str, ...] = (), sleep: t.Callable[[float], None] = time.sleep
+        self,
+        client: t.Any,
+        secrets: tuple[str, ...] = (),
+        sleep: t.Callable[[float], None] = time.sleep,
+        compress: bool = False,
     ) -> None:
-        self.client = client
+        self.client, self._compress = client, compress
         self._secrets, self._sleep = secrets, sleep
 
     def call(self, name: str, /, **arguments: object) -> t.Any:
@@ -65,6 +72,7 @@ class Elastic:
         outcome = BulkOutcome([], {})
         pending: list[int] | None = None  # positions still to be sent; None is all of them
         lines: list[bytes] = []
+        encoding = {"content-encoding": "gzip"} if self._compress else {}
         reason = "it is overloaded"
         for attempt in range(BULK_TRIES):
             if attempt:
@@ -74,8 +82,8 @@ class Elastic:
                     "POST",
                     "/_bulk",
                     params={"filter_path": BULK_FILTER},
-                    headers={"accept": "application/json", "content-type": "application/x-ndjson"},
-                    body=payload,
+                    headers={"accept": "application/json", "content-type": "application/x-ndjson", **encoding},
+                    body=gzip.compress(payload, GZIP_LEVEL, mtime=0) if self._compress else payload,
                 ).body
             except elasticsearch.ApiError as exc:
                 if exc.status_code not in OVERLOADED:
@@ -216,4 +224,4 @@ def connect(params: dict) -> Elastic:
         )
     except (ValueError, OSError) as exc:
         raise ConfigError(f"Elasticsearch cannot be set up from these options: {exc}.") from exc
-    return Elastic(client, tuple(filter(None, (api_key, password))))
+    return Elastic(client, tuple(filter(None, (api_key, password))), compress=params.get("elasticsearch_compress", False))

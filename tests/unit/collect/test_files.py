@@ -10,6 +10,7 @@ import gzip
 import itertools
 import os
 import random
+import types
 import typing as t
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +68,28 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def collector(log: Path) -> Collector:
     return Collector(log.parent)
+
+
+@pytest.fixture
+def inodes(log: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What inodes files claim to have, by name."""
+    claimed: dict[str, int] = {}
+    fstat, listing = os.fstat, files._Reading._listing
+
+    def claim(handle: int) -> t.Any:
+        status, name = fstat(handle), Path(f"/proc/self/fd/{handle}").readlink().name
+        return types.SimpleNamespace(
+            st_ino=claimed.get(name, status.st_ino),
+            **{field: getattr(status, field) for field in ("st_mode", "st_size", "st_mtime_ns")},
+        )
+
+    monkeypatch.setattr(files.os, "fstat", claim)
+    monkeypatch.setattr(
+        files._Reading,
+        "_listing",
+        lambda self, folder: {k: claimed.get(k, v) for k, v in listing(self, folder).items()},
+    )
+    return claimed
 
 
 def add(path: Path, *lines: str, end: str = "\n") -> None:
@@ -221,39 +244,101 @@ class TestRotating:
             log.rename(log.with_name("firebox.log.1"))
         assert not collector.problems
 
+    def test_equal_files_that_nobody_has_read_are_not_copies(self, collector: Collector, log: Path) -> None:
+        for age, name in enumerate(("firebox.log.2", "firebox.log.1", "firebox.log")):
+            add(log.with_name(name), "same second")
+            os.utime(log.with_name(name), (age, age))
+        assert collector.run() == ["same second"] * 3
+
     def test_an_inode_that_is_used_again_is_another_file(
-        self, collector: Collector, log: Path, monkeypatch: pytest.MonkeyPatch
+        self, collector: Collector, log: Path, inodes: dict[str, int]
     ) -> None:
+        inodes |= {"firebox.log": 7, "firebox.log.1": 7, "firebox.log.1.gz": 8}
         add(log, "same second")
         collector.run()
-        inode = log.stat().st_ino
         log.rename(log.with_name("firebox.log.1"))
         packed(log.with_name("firebox.log.1"))
         collector.run()
         add(log, "same second")
-        real = os.fstat
-        monkeypatch.setattr(files.os, "fstat", lambda handle: _with_inode(real(handle), inode, log))
-        assert collector.run() == ["same second"]
+        assert collector.run() == ["same second"] and not collector.problems
+
+    def test_compressed_files_that_take_the_inodes_of_others(
+        self, collector: Collector, log: Path, inodes: dict[str, int]
+    ) -> None:
+        first, second = log.with_name("firebox.log.1"), log.with_name("firebox.log.2")
+        add(second, "same second")
+        add(first, "same second", "b")
+        add(log, "c")
+        inodes |= {first.name: 1, second.name: 2}
+        collector.run()
+        packed(first), packed(second)
+        inodes |= {first.name + ".gz": 2, second.name + ".gz": 3}
+        assert collector.run() == [] and collector.read == 4 and not collector.problems
+
+    def test_a_file_system_that_numbers_its_files_anew(
+        self, collector: Collector, log: Path, inodes: dict[str, int]
+    ) -> None:
+        add(log.with_name("firebox.log.1"), "a", "b")
+        add(log, "c")
+        for number in range(1, 4):
+            inodes |= {"firebox.log.1": number, "firebox.log": 10 + number}
+            collector.run()
+        assert collector.read == 3 and not collector.problems and len(collector.positions) == 2
 
     def test_files_that_are_renamed_while_they_are_looked_for(
         self, collector: Collector, log: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        first, second = log.with_name("firebox.log.1"), log.with_name("firebox.log.2")
-        add(first, "a")
+        add(log.with_name("firebox.log.1"), "a")
         add(log, "b")
         collector.run()
         add(log, "c")
-        real, done = os.open, []
+        rotations = []
 
-        def slow(path: str, *args: t.Any) -> int:
-            if str(path).endswith("firebox.log") and not done:
-                done.append(first.rename(second))
-                log.rename(first)
-                add(log, "d")
-            return real(path, *args)
+        def rotate() -> None:
+            if len(rotations) < 2:
+                for number in (3, 2, 1):
+                    if log.with_name(f"firebox.log.{number}").exists():
+                        log.with_name(f"firebox.log.{number}").rename(log.with_name(f"firebox.log.{number + 1}"))
+                log.rename(log.with_name("firebox.log.1"))
+                add(log, f"d{len(rotations)}")
+                rotations.append(log)
 
-        monkeypatch.setattr(files.os, "open", slow)
-        assert collector.run() == ["c", "d"] and not collector.problems
+        _before_opening(log, rotate, monkeypatch)
+        assert collector.run() == ["c", "d0", "d1"] and not collector.problems
+
+    def test_files_that_are_renamed_all_the_time(
+        self, collector: Collector, log: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(log, "a")
+        collector.run()
+        spare = log.with_name("spare")
+
+        def rotate() -> None:
+            spare.unlink(missing_ok=True)
+            add(spare, "b")
+            spare.rename(log)
+
+        _before_opening(log, rotate, monkeypatch)
+        with pytest.raises(StateError, match="renamed faster than they can be read"):
+            collector.run()
+        assert not collector.problems
+
+    def test_a_file_that_is_copied_and_truncated_while_it_is_looked_for(
+        self, collector: Collector, log: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(log, "a")
+        collector.run()
+        add(log, "b")
+        copy = log.with_name("firebox.log.1")
+
+        def rotate() -> None:
+            if not copy.exists():
+                copy.write_bytes(log.read_bytes())
+                os.truncate(log, 0)
+                add(log, "c")
+
+        _before_opening(log, rotate, monkeypatch)
+        assert collector.run() == ["b", "c"] and not collector.problems
 
     def test_names_that_end_in_numbers_are_not_rotated_ones(self, tmp_path: Path) -> None:
         collector = Collector(tmp_path, "10.*")
@@ -265,6 +350,26 @@ class TestRotating:
         add(tmp_path / "10.0.0.2", "next")
         assert collector.run() == ["next"] and not collector.problems
 
+    def test_a_rotated_file_that_passed_for_a_live_one(self, tmp_path: Path) -> None:
+        collector = Collector(tmp_path, "10.*")
+        add(tmp_path / "10.0.0.1.1", "a", "b")  # its successor is not there yet
+        assert collector.run() == ["a", "b"]
+        packed(tmp_path / "10.0.0.1.1").rename(tmp_path / "10.0.0.1.2.gz")
+        add(tmp_path / "10.0.0.1", "c")
+        assert collector.run() == ["c"] and collector.read == 3 and not collector.problems
+
+    def test_a_rotated_file_that_is_moved_to_another_disk(self, tmp_path: Path) -> None:
+        collector = Collector(tmp_path, "*/fw.log")
+        here, there = tmp_path / "here", tmp_path / "there"
+        here.mkdir(), there.mkdir()
+        add(here / "fw.log", "a", "b")
+        collector.run()
+        add(here / "fw.log", "c")
+        (there / "fw.log.1").write_bytes((here / "fw.log").read_bytes())
+        (here / "fw.log").rename(tmp_path / "spare")
+        add(here / "fw.log", "d")
+        assert sorted(collector.run()) == ["c", "d"] and collector.read == 4 and not collector.problems
+
     def test_folders_may_be_patterns_too(self, tmp_path: Path) -> None:
         for name in ("a", "b", ".hidden"):
             (tmp_path / name).mkdir()
@@ -273,30 +378,36 @@ class TestRotating:
         assert Collector(tmp_path, "*/*.log").run() == ["a", "b"]
 
 
-def _with_inode(status: os.stat_result, inode: int, path: Path) -> t.Any:
-    if status.st_ino != path.stat().st_ino:
-        return status
-    fields = ("st_mode", "st_size", "st_mtime_ns")
-    return collections.namedtuple("Status", ("st_ino", *fields))(inode, *(getattr(status, name) for name in fields))
+def _before_opening(path: Path, act: t.Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``act`` each time just before ``path`` is opened."""
+    real = os.open
+
+    def opening(name: str, *args: t.Any) -> int:
+        if str(name) == str(path):
+            act()
+        return real(name, *args)
+
+    monkeypatch.setattr(files.os, "open", opening)
 
 
 class TestWhatIsLost:
-    @pytest.mark.parametrize("what", ["truncated", "replaced", "removed", "begins alike"])
+    @pytest.mark.parametrize("what", ["truncated", "replaced", "removed", "begins alike", "grows alike"])
     def test_is_told_once(self, collector: Collector, log: Path, what: str) -> None:
         add(log, "a", "b")
         collector.run()
         add(log.with_name("firebox.log.9"), "old")
         if what == "removed":
             log.unlink()
-        elif what == "begins alike":
-            log.write_text("a\n", "utf-8")
+        elif what.endswith("alike"):
+            log.write_text("a\n" if what == "begins alike" else "a\nc\nd\n", "utf-8")
         else:
             log.write_text("c\n" if what == "replaced" else "", "utf-8")
         new = collector.run()
         assert [problem for problem in collector.problems.values() if "behind byte 4 may be lost" in problem]
         collector.run()
         assert len(collector.problems) == 1
-        assert sorted(new) == {"replaced": ["c", "old"], "begins alike": ["a", "old"]}.get(what, ["old"])
+        expected = {"replaced": ["c"], "begins alike": ["a"], "grows alike": ["a", "c", "d"]}
+        assert sorted(new) == [*expected.get(what, []), "old"]
 
     def test_a_rotated_file_that_was_read_may_go(self, collector: Collector, log: Path) -> None:
         add(log, "a")

@@ -38,6 +38,8 @@ class TestHeader:
             (HEAD, ("FW-BRU", "80B20002E5BCD", None, 142)),
             ("<129>Nov  2 10:15:05 FW-BRU 80B20002E5BCD Member2 (2026-11-02T09:15:05)", ("FW-BRU", "80B20002E5BCD", "Member2", 129)),
             ("Nov 20 10:15:05 fw.acme.example", ("fw.acme.example", None, None, None)),
+            ("Nov 20 10:15:05 FW-BRU FW2 (2026-11-20T09:15:05)", ("FW-BRU", None, "FW2", None)),
+            ("Nov 20 10:15:05 FW-BRU HEADQUARTERS (2026-11-20T09:15:05)", ("FW-BRU", None, "HEADQUARTERS", None)),
             ("2026-11-20T10:15:05.123456+01:00 10.0.0.1 80B20002E5BCD FW-BRU", ("10.0.0.1", "80B20002E5BCD", "FW-BRU", None)),
             ("2026-11-20T09:15:05Z fe80::1 (2026-11-20T09:15:05)", ("fe80::1", None, None, None)),
         ],
@@ -188,6 +190,11 @@ class TestTraffic:
         }
         assert 'new_one="?"' in record["message"] and record["host"] == "FW-BRU"
 
+    def test_parentheses_that_are_no_policy(self) -> None:
+        for end in ("dropped(2)", "dropped 2)", "(2) dropped"):
+            record = read(f'f: msg_id="3000-0148" Deny A B 60 tcp 20 64 10.0.0.1 10.0.0.2 1 2 {end}')
+            assert some(record, "policy", "reason", "dst_port") == {"policy": None, "reason": end, "dst_port": 2}
+
     def test_a_reason_without_a_name(self) -> None:
         record = read(
             'f: msg_id="3000-0173" Deny A Firebox 52 tcp 20 127 192.0.2.1 10.0.0.1 1 2 offset 8 S 83 win 81 blocked sites (P)'
@@ -243,6 +250,16 @@ class TestAlerts:
         }
         assert bool(record.get("alert")) == bool(level)
 
+    def test_alarms_have_a_policy_and_are_alarms_whatever_their_facility(self) -> None:
+        for msg_id in ("3000-0152", "3000-0170", "3000-0172", "020B-0001"):
+            record = read(f'firewall: msg_id="{msg_id}" Something is wrong. (Blocked Ports)')
+            assert some(record, "type", "kind", "policy", "message") == {
+                "type": "alarm",
+                "kind": "alert",
+                "policy": "Blocked Ports",
+                "message": "Something is wrong.",
+            }
+
     def test_every_alert_has_a_level_a_category_and_a_reason(self) -> None:
         for alert in (*ALERTS.values(), *FINDINGS.values()):
             assert 1 <= alert.passed <= alert.level <= 3 and alert.why
@@ -257,6 +274,8 @@ class TestAlerts:
             ("Details='Policy Name: HTTPS out-00 Reason: high APT threat detected Task_UUID: d0 Source IP: 10.0.1.2 Source Port: 43130 Destination IP:"
              " 192.0.2.1 Destination Port: 443 Proxy Type: x'",
              {"rule": "HTTPS out-00", "reason": "high APT threat detected", "src_ip": "10.0.1.2", "src_port": 43130, "dst_ip": "192.0.2.1", "dst_port": 443}),
+            ("Management user els from 10.0.0.1 unlocked user [jan]", {"user": "els", "src_ip": "10.0.0.1"}),
+            ("User els from 10.0.0.1.5 or attack from 10.0.0.256x", {"src_ip": None}),
             ("System upgrade to 12.10.3 failed (unknown error)", {"message": "System upgrade to 12.10.3 failed (unknown error)", "policy": None}),
         ],
     )  # fmt: skip

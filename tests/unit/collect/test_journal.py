@@ -347,6 +347,13 @@ class TestSealing:
             assert journal.waiting() == 1
         assert [path.name for path in (tmp_path / "segments").iterdir()] == ["00000002.ndjson"]
 
+    def test_a_journal_that_was_lost_leaves_the_archive_as_it_is(self, tmp_path: Path, document: t.Callable) -> None:
+        with Journal(str(tmp_path), archived=7) as journal:
+            write(journal, document())
+        with Journal(str(tmp_path), archived=9) as journal:
+            write(journal, document(id="al-2"))
+        assert [path.name for path in (tmp_path / "segments").iterdir()] == ["00000008.ndjson"]
+
     def test_a_torn_tail_is_not_sealed(self, tmp_path: Path, document: t.Callable, now: t.Any) -> None:
         day = timedelta(hours=24)
         with Journal(str(tmp_path)) as journal:

@@ -281,6 +281,29 @@ class TestReplay:
         site.run(workers=4)
         assert site.held() == site.newest()
 
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_calls_overlap_as_many_as_asked_for(self, site: Site, small_blocks: None, workers: int) -> None:
+        real, active, peak, enough = site.elastic.bulk, [0], [0], threading.Event()
+
+        def slow(payload: bytes) -> BulkOutcome:
+            active[0] += 1
+            peak[0] = max(peak[0], active[0])
+            if active[0] == workers:
+                enough.set()
+            enough.wait(2)
+            active[0] -= 1
+            return real(payload)
+
+        on_its_way, most = collections.Counter(), [0]
+
+        def reach(point: str) -> None:
+            on_its_way[point] += 1
+            most[0] = max(most[0], on_its_way["before_bulk"] - on_its_way["after_bulk"])
+
+        site.elastic.bulk = slow  # type: ignore[method-assign]
+        site.run(workers=workers, reach=reach)
+        assert peak == most == [workers]  # and memory does not hold more blocks than that
+
     def test_a_span_and_patterns(self, site: Site, small_blocks: None) -> None:
         result = site.run(since=time_of(15), until=time_of(25))
         assert set(site.held()) == {(ALARMS, f"{number:032x}") for number in range(15, 25)} | {
@@ -362,6 +385,8 @@ class TestReplay:
         result = site.run()
         assert "00000004: The journal's segment" in result["failure"]["message"]
         assert site.held() == site.newest([1, 2, 3, 5])
+        site.raw(4).write_bytes(b"".join(site.pieces[4][:-1]))
+        assert "00000004.ndjson is shorter than what was recorded" in site.run()["failure"]["message"]
         site.raw(5).unlink()
         assert "00000005.ndjson is lost" in site.run()["failure"]["message"]
 
@@ -377,16 +402,16 @@ class TestReplay:
         site.run()
         assert site.held() == site.newest()
 
-    def test_a_segment_that_is_sealed_meanwhile_is_read_from_the_archive(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def sealed_now(*_arguments: t.Any) -> None:
+    def test_a_segment_that_is_sealed_while_it_is_looked_for(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = replay.raw_blocks
+
+        def too_late(path: str, length: int) -> t.Iterator[bytes]:
             if site.raw(4).exists():
                 seal(str(site.raw(4)), str(site.archive / "collected"), "lab", 4, NOW)
                 site.raw(4).unlink()
+            return real(path, length)
 
-        recorded = replay._recorded
-        monkeypatch.setattr(replay, "_recorded", lambda state: [recorded(state), sealed_now()][0])
+        monkeypatch.setattr(replay, "raw_blocks", too_late)
         assert "failure" not in site.run()
         assert site.held() == site.newest()
 
@@ -484,11 +509,13 @@ class TestReplay:
 
     def test_a_journal_that_is_being_written_to_is_read(self, site: Site) -> None:
         with contextlib.closing(sqlite3.connect(site.state / "lab/journal.sqlite")) as writer:
+            writer.isolation_level = None
+            writer.execute("DELETE FROM page WHERE segment = 5")  # committed, and in the write-ahead log only
             writer.execute("BEGIN IMMEDIATE")
-            writer.execute("INSERT INTO page VALUES (NULL, 5, 99999, 10)")
+            writer.execute("INSERT INTO page VALUES (NULL, 4, 99999, 10)")
             assert "failure" not in site.run()
             writer.execute("ROLLBACK")
-        assert site.held() == site.newest()
+        assert site.held() == site.newest([1, 2, 3, 4])
 
     def test_two_runs_never_overlap(self, site: Site) -> None:
         with lock(str(site.state / "replay/lock")), pytest.raises(SocError) as caught:
