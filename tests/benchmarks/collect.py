@@ -31,7 +31,8 @@ from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import E
 from ansible_collections.netcure.soc.plugins.module_utils._core.rest import Http
 from elasticsearch.helpers import streaming_bulk
 
-from tests.benchmarks.figures import ROOT, cpu, server, tell
+from tests.benchmarks.figures import ROOT, cpu, peak_memory, server, tell
+from tests.benchmarks.replay import measure_in_lab
 from tests.benchmarks.vendor import END
 
 RECORDS = 40_000
@@ -117,19 +118,22 @@ def growth() -> list[bool]:
 
 def one(records: int) -> None:
     """What a record costs among ``records``, as JSON."""
-    import resource
-
     with tempfile.TemporaryDirectory() as folder:
         spent, journal = journal_path(folder, records)
         journal.close()
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"cpu": spent / records, "megabytes": megabytes}))
+    print(json.dumps({"cpu": spent / records, "megabytes": peak_memory()}))
 
 
 def cycle(folder: str) -> list[bool]:
     """A cycle with nothing new, of all sets of Guardian360 and CyberAlarm, against the services of the lab."""
     from lab.services import up
 
+    # The interpreter of the SOC, as on a host: with what the controller needs beside it, importing takes twice as long.
+    interpreter = Path(folder, "soc/opt/venv/bin/python").absolute()
+    if not interpreter.exists():
+        subprocess.run(
+            [sys.executable, "-m", "lab", "run", "--folder", folder], cwd=ROOT, check=True, capture_output=True
+        )
     lab = up(Path(folder))
     vendors = json.loads((Path(folder) / "vendors.json").read_bytes())
     now = lab.control("GET", "clock")["now"]
@@ -147,7 +151,7 @@ def cycle(folder: str) -> list[bool]:
                     "now": now,
                 }
                 done = subprocess.run(
-                    [sys.executable, "-m", "tests.benchmarks.cycle"],
+                    [str(interpreter), "-m", "tests.benchmarks.cycle"],
                     input=json.dumps({"profile": name, "params": params}).encode(),
                     cwd=ROOT,
                     stdout=subprocess.PIPE,
@@ -163,11 +167,9 @@ def cycle(folder: str) -> list[bool]:
     ]
 
 
-def replayed(folder: str, count: int) -> list[bool]:
+def replayed(count: int) -> list[bool]:
     """Loading the archive again, into an Elasticsearch as it is in production."""
-    from tests.benchmarks.replay import measure_in_lab
-
-    figures = measure_in_lab(Path(folder), count)
+    figures = measure_in_lab(count)
     name = f"replay of {count:,} documents"
     return [
         tell(f"{name}, times a bare sender", figures.ratio, "x", 1.3, less=True),
@@ -190,7 +192,7 @@ def main() -> int:
         "ways": ways,
         "growth": growth,
         "cycle": lambda: cycle(options.folder),
-        "replay": lambda: replayed(options.folder, options.replay),
+        "replay": lambda: replayed(options.replay),
     }
     told = [ok for name, part in parts.items() if options.only in (None, name) for ok in part()]
     return 0 if all(told) else 1

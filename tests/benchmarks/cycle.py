@@ -14,13 +14,14 @@ BEGAN = time.perf_counter()  # what is imported below is part of the run
 
 import importlib  # noqa: E402
 import json  # noqa: E402
-import resource  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 
 from ansible_collections.netcure.soc.plugins.module_utils._collect.run import argument_spec, fetch  # noqa: E402
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import clock  # noqa: E402
 from ansible_collections.netcure.soc.plugins.module_utils._core.module import Run  # noqa: E402
+
+from tests.benchmarks.figures import peak_memory  # noqa: E402
 
 PROFILES = "ansible_collections.netcure.soc.plugins.module_utils._collect.profiles."
 
@@ -32,8 +33,7 @@ def main() -> None:
     params = {name: asked["params"].get(name, option.get("default")) for name, option in options.items()}
     result = fetch(Run(params, False, clock(params["now"]), tempfile.gettempdir(), sys.stderr.write), profile)
     assert "failure" not in result, result["failure"]
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = {"seconds": time.perf_counter() - BEGAN, "megabytes": megabytes}
+    told = {"seconds": time.perf_counter() - BEGAN, "megabytes": peak_memory()}
     json.dump({**told, "collected": result["collected"], "sets": len(result["sets"])}, sys.stdout)
 
 

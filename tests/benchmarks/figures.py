@@ -27,6 +27,12 @@ def cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def peak_memory() -> float:
+    """Megabytes that this process had at most. getrusage would also count what its parent had when it forked."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def tell(name: str, value: float, unit: str, bar: float, peer: float | None = None, less: bool = False) -> bool:
     """Print one figure; True when it reaches its bar."""
     ok = value <= bar if less else value >= bar

@@ -20,6 +20,7 @@ import random
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from base64 import b64encode
@@ -32,6 +33,8 @@ from ansible_collections.netcure.soc.plugins.module_utils._collect.archive impor
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import clock
 from ansible_collections.netcure.soc.plugins.module_utils._core.elastic import BULK_FILTER, Elastic
 from ansible_collections.netcure.soc.plugins.module_utils._core.module import Run
+
+from tests.benchmarks.figures import peak_memory
 
 if t.TYPE_CHECKING:
     from lab.elasticsearch import Endpoint
@@ -143,6 +146,21 @@ def measure(count: int, endpoint: Endpoint, folder: Path) -> Figures:
     return Figures(count, min(times["replay"]), min(times["bare"]), megabytes)
 
 
+def measure_in_lab(count: int) -> Figures:
+    """measure() with an Elasticsearch of its own, run as it is in production: the lab's is tuned for a quick start."""
+    from lab.elasticsearch import Elasticsearch
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = Elasticsearch(Path(folder) / "lab", quick=False)
+        endpoint = server.start()
+        try:
+            work = Path(folder) / "work"
+            work.mkdir()
+            return measure(count, endpoint, work)
+        finally:
+            server.stop()
+
+
 def memory(count: int, port: int, folder: Path) -> dict:
     """Load ``count`` documents into the server of C(tests.benchmarks.sink) at ``port``: {seconds, megabytes, indexed}."""
     fill(folder, count)
@@ -238,10 +256,7 @@ def main() -> None:
     result = product.replay(run)
     seconds = time.perf_counter() - began
     assert not result.get("failure"), result["failure"]
-    # Of this program alone: what getrusage() tells may be that of the process that started it.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
-    print(json.dumps({"seconds": seconds, "megabytes": peak, "indexed": result["indexed"]}))
+    print(json.dumps({"seconds": seconds, "megabytes": peak_memory(), "indexed": result["indexed"]}))
 
 
 if __name__ == "__main__":

@@ -191,10 +191,6 @@ class Record:
         }
         return {**body, **wrong.get(self.shape, {})}
 
-    def number_text(self) -> str:
-        """A unique key that has nothing to do with time."""
-        return f"{self.id}/{self.number:05d}"
-
     def stamp(self) -> str:
         """What @timestamp of its document must be: an hour that comes twice is taken for the first of the two."""
         if self.set not in LOCAL:
@@ -290,10 +286,8 @@ class Vendor:
     def _search(self, name: str, asked: dict, disturb: str) -> dict:
         sort = [next(iter(key)) for key in asked.get("sort", [{"timestamp": ""}, {"id": ""}])]
 
-        by_id = self.odd and name == "flows"
-
         def key(record: Record) -> list:
-            return [record.number_text()] if by_id else [record.time * 1000, record.id][: len(sort)]
+            return [record.time * 1000, record.id][: len(sort)]
 
         found = self._there(name)
         if asked.get("ids"):
@@ -305,16 +299,13 @@ class Vendor:
             since = datetime.fromisoformat(asked["from"]).timestamp()
             found = [record for record in found if record.time >= since]
         found.sort(key=lambda record: (record.time, record.id))
-        if by_id:
-            found.sort(key=key)
-        elif len(sort) < 2:  # nobody promises anything about the order of equals
+        if len(sort) < 2:  # nobody promises anything about the order of equals
             found.sort(key=lambda record: (record.time, record.text[::-1]))
         before: list[Record] = []
         after = asked.get("search_after") or asked.get("after")
         if after:
             place = json.loads(after) if isinstance(after, str) else list(after)
-            if not by_id:
-                place = [int(place[0]), *map(str, place[1:])]
+            place = [int(place[0]), *map(str, place[1:])]
             before = [record for record in found if key(record)[: len(place)] <= place]
             found = [record for record in found if key(record)[: len(place)] > place]
         page = found[: 1 if disturb == "short" else self.page_size]

@@ -178,7 +178,7 @@ class Collect(Plain):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Schedule(Plain):
-    """A world, and what happens in it. A vendor that is ``odd`` sorts by its local time as text, and searches by id."""
+    """A world, and what happens in it. A vendor that is ``odd`` sorts local times as text."""
 
     start: int
     sets: tuple

@@ -178,12 +178,6 @@ MUTANTS = (
         "self._ordered = not data_set.files",
     ),
     Mutant(
-        "cursor page by page, out of order",
-        "_collect/walk.py",
-        "                self._ordered = False\n",
-        "                pass\n",
-    ),
-    Mutant(
         "early stop ignores open records",
         "_collect/walk.py",
         "if behind and not self._journal.unmet_open(self._set.name, self._number, open_since, 1):",

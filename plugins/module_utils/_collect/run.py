@@ -315,7 +315,7 @@ def _silence(journal: Journal, data_set: DataSet, now: datetime) -> watch.Silenc
     cursor = journal.cursor(data_set.name)
     if data_set.kind == "snapshot" or not cursor:
         return None
-    rules = watch.SilenceRules(silent_after=data_set.silent_after)
+    rules = watch.SilenceRules(at_least=2 * data_set.every, silent_after=data_set.silent_after)
     since = format_time(parse_time(cursor.time) - timedelta(days=rules.days + 1))
     counts = {
         datetime.fromisoformat(f"{hour}:00").replace(tzinfo=UTC): records

@@ -84,13 +84,15 @@ class SilenceRules:
     """When silence is not chance.
 
     ``chance`` is the probability below which we do not believe in it; ``days`` is how far back the usual rate is read,
-    ``history`` how much of that must be there before it is judged at all. ``silent_after`` is a limit that a person
-    set: it counts whatever the rate.
+    ``history`` how much of that must be there before it is judged at all. What lasted for less than ``at_least`` is no
+    silence: a set that is read once a day is new once a day. ``silent_after`` is a limit that a person set: it counts
+    whatever the rate.
     """
 
     chance: float = 0.001
     days: int = 7
     history: timedelta = timedelta(days=2)
+    at_least: timedelta = timedelta(0)
     silent_after: timedelta | None = None
 
 
@@ -125,7 +127,7 @@ def silent(
     advice = "Check at the vendor that it still sees what happens and serves it."
     if rules.silent_after is not None and lasted > rules.silent_after:
         return Silence(newest, expected, f"{begin}; at most {duration(rules.silent_after)} is allowed. {advice}")
-    if history < rules.history or math.exp(-expected) >= rules.chance:
+    if lasted < rules.at_least or history < rules.history or math.exp(-expected) >= rules.chance:
         return None
     return Silence(newest, expected, f"{begin}; usually some {expected:.0f} records come in such a time. {advice}")
 

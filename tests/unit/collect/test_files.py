@@ -349,6 +349,9 @@ class TestRotating:
         packed(tmp_path / "10.0.0.1.1")
         add(tmp_path / "10.0.0.2", "next")
         assert collector.run() == ["next"] and not collector.problems
+        (tmp_path / "10.0.0.2").unlink()
+        collector.run()
+        assert ["10.0.0.2 was truncated" in problem for problem in collector.problems.values()] == [True]
 
     def test_a_rotated_file_that_passed_for_a_live_one(self, tmp_path: Path) -> None:
         collector = Collector(tmp_path, "10.*")
@@ -369,6 +372,14 @@ class TestRotating:
         (here / "fw.log").rename(tmp_path / "spare")
         add(here / "fw.log", "d")
         assert sorted(collector.run()) == ["c", "d"] and collector.read == 4 and not collector.problems
+
+    def test_what_one_file_was_known_by_is_not_used_for_another(self, tmp_path: Path) -> None:
+        collector = Collector(tmp_path, "*.log")
+        add(tmp_path / "a.log.1", "same second")
+        collector.run()
+        packed(tmp_path / "a.log.1")
+        add(tmp_path / "b.log.1", "same second")
+        assert collector.run() == ["same second"]
 
     def test_folders_may_be_patterns_too(self, tmp_path: Path) -> None:
         for name in ("a", "b", ".hidden"):
@@ -483,6 +494,27 @@ class TestTroubleWithFiles:
         collector.run()
         assert len(collector.problems) == 1
 
+    def test_what_a_file_lost_may_be_in_the_one_that_cannot_be_read(
+        self, collector: Collector, log: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(log, "a", "b")
+        collector.run()
+        copy = log.with_name("firebox.log.1")
+        copy.write_bytes(log.read_bytes() + b"c\n")
+        log.write_bytes(b"a\n")  # another that begins with the same line
+        real = os.open
+
+        def guarded(path: str, *args: t.Any) -> int:
+            if str(path) == str(copy):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *args)
+
+        monkeypatch.setattr(files.os, "open", guarded)
+        with pytest.raises(StateError, match="Permission denied"):
+            collector.run()
+        monkeypatch.undo()
+        assert sorted(collector.run()) == ["a", "c"] and not collector.problems
+
     def test_a_pattern_without_any_file_is_an_error_and_the_others_are_read(self, log: Path) -> None:
         add(log, "a")
         pages = read_files([f"{log.parent}/fw-*.log", str(log)], {}, 9, NOW)
@@ -504,6 +536,14 @@ class TestTroubleWithFiles:
         for pattern in ("fw*.log", "fw.log"):
             collector = Collector(tmp_path, pattern)
             assert collector.run() == ["a"] and collector.run() == [] and collector.read == 1
+            for link in tmp_path.iterdir():
+                link.rename(link.with_suffix(".away"))
+            add(tmp_path / "fw.log-1", "b")
+            collector.run()
+            assert len(collector.problems) == 1  # it was the live one
+            (tmp_path / "fw.log-1").unlink()
+            for link in tmp_path.iterdir():
+                link.rename(link.with_suffix(".log"))
 
 
 class Logrotate:
