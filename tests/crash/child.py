@@ -29,7 +29,8 @@ PROFILES = "ansible_collections.netcure.soc.plugins.module_utils._collect.profil
 def main() -> None:
     asked = json.load(sys.stdin)
     left = asked["nth"]
-    journal.SHIP_SIZE = 20_000  # several bulk calls, also for little data
+    # Several segments and several bulk calls, also for little data.
+    journal.SEGMENT_SIZE, journal.SHIP_SIZE = 30_000, 20_000
 
     def reach(point: str) -> None:
         nonlocal left

@@ -13,10 +13,9 @@ import collections
 import dataclasses
 import gzip
 import json
-import os
 import random
 import typing as t
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
@@ -137,7 +136,19 @@ KINDS = {name: entry["kind"] for name, entry in PROFILE["sets"].items()}
 LOCAL = {name for name, entry in PROFILE["sets"].items() if "zone" in entry}
 # What is wrong with a record. The first group makes a document all the same; so does the twin, which shares its id with
 # a record of another company.
-SHAPES = ("good", "twin", "misfit", "foreign", "level4", "no_company", "no_id", "bad_time", "no_level", "poison", "clash")
+SHAPES = (
+    "good",
+    "twin",
+    "misfit",
+    "foreign",
+    "level4",
+    "no_company",
+    "no_id",
+    "bad_time",
+    "no_level",
+    "poison",
+    "clash",
+)
 USABLE = ("good", "twin", "misfit")
 SKIPPED = ("foreign", "level4")
 
@@ -257,9 +268,7 @@ class Vendor:
         """(status, JSON) of one request; ``disturb`` is one of repeat, shuffle, again, short."""
         if path == "/companies":
             page = int(query.get("page", 1))
-            listed = [
-                {"id": key, "name": name, "subscribed": key in SUBSCRIBED} for key, name in self.names.items()
-            ]
+            listed = [{"id": key, "name": name, "subscribed": key in SUBSCRIBED} for key, name in self.names.items()]
             return 200, {"data": listed if page == 1 else []}
         _empty, name, *rest = path.split("/")
         if name in ("alarms", "flows"):
@@ -424,9 +433,7 @@ class Disk:
         inside = [path for folder in self._folders for path in (folder, *folder.rglob("*")) if path.is_dir()]
         for folder in sorted(inside):
             durable = {name: number for name, number in self._names[str(folder)].items() if self.ours(name)}
-            there = {
-                path.name: path for path in sorted(folder.iterdir()) if path.is_file() and self.ours(path.name)
-            }
+            there = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and self.ours(path.name)}
             for name, path in there.items():
                 content, number = path.read_bytes(), path.stat().st_ino
                 if durable.get(name) != number and rng.random() < 0.7:  # the name itself was not durable
@@ -463,8 +470,3 @@ def journal_bytes(folder: Path, archive: Path) -> dict[int, bytes]:
     """The segments by number, whether they lie in the journal or sealed in the archive."""
     found = {int(path.name.split(".")[0]): gzip.decompress(path.read_bytes()) for path in archive.rglob("*.ndjson.gz")}
     return found | {int(path.stem): path.read_bytes() for path in folder.glob("segments/*.ndjson")}
-
-
-def hours(number: float) -> timedelta:
-    """A length of time."""
-    return timedelta(hours=number)

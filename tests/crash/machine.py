@@ -54,7 +54,6 @@ from hypothesis import strategies as st
 
 from tests.crash.fakes import (
     KINDS,
-    LOCAL,
     PROFILE,
     SETS,
     SKIPPED,
@@ -276,9 +275,7 @@ class Node(elastic_transport.BaseNode):
         if answer == "timeout":
             raise elastic_transport.ConnectionTimeout("timed out")
         status, content = answer
-        kept = elastic_transport.HttpHeaders(
-            {"content-type": "application/json", "x-elastic-product": "Elasticsearch"}
-        )
+        kept = elastic_transport.HttpHeaders({"content-type": "application/json", "x-elastic-product": "Elasticsearch"})
         meta = elastic_transport.ApiResponseMeta(
             node=self.config, duration=0.0, http_version="1.1", status=status, headers=kept
         )
@@ -547,7 +544,11 @@ class World:
         return ending[1] if ending and ending[0] == "done" else {"failure": ending}
 
     def _everything(self) -> dict:
-        files = {p: p.read_bytes() for p in self.folder.rglob("*") if p.is_file() and p != self.token and not p.name.endswith("-shm")}
+        files = {
+            p: p.read_bytes()
+            for p in self.folder.rglob("*")
+            if p.is_file() and p != self.token and not p.name.endswith("-shm")
+        }
         return {**files, **self.index.documents}
 
     # What must be true at any time
@@ -697,17 +698,7 @@ class World:
 
     def _journal(self, dead: int) -> None:
         """Every byte is vouched for, and the journal by itself makes the same index. Vanished members are marked."""
-        replayed = Index()
         segments = journal_bytes(self.state, self.folder / "archive")
-        for number in sorted(segments):
-            replayed.bulk(segments[number])
-        if replayed.documents != self.index.documents:
-            keys = {
-                key
-                for key in replayed.documents.keys() | self.index.documents.keys()
-                if replayed.documents.get(key) != self.index.documents.get(key)
-            }
-            raise Broken(f"the journal makes another index than the one there is: {sorted(keys)}", len(keys))
         with self.database() as database:
             assert database
             for number, content in segments.items():
@@ -721,12 +712,26 @@ class World:
                 if end != len(content):
                     raise Broken(f"segment {number} has {len(content)} bytes, of which {end} are vouched for")
             letters = database.execute("SELECT COUNT(*) FROM dead_letter").fetchone()[0]
+        replayed = Index()
+        for number in sorted(segments):
+            replayed.bulk(segments[number])
+        if replayed.documents != self.index.documents:
+            keys = {
+                key
+                for key in replayed.documents.keys() | self.index.documents.keys()
+                if replayed.documents.get(key) != self.index.documents.get(key)
+            }
+            raise Broken(f"the journal makes another index than the one there is: {sorted(keys)}", len(keys))
         if letters != dead:
             raise Broken(f"{letters} dead letters for {dead} records that cannot be used", max(0, dead - letters))
         for record in self.vendor.records:
             if record.set == "probes" and not record.present and self.vendor.lists("probes"):
                 for (_index, _id), (_version, body) in self.index.documents.items():
-                    if body["event"]["id"] == record.id and body["soc"].get("set") == "probes" and body["soc"]["present"]:
+                    if (
+                        body["event"]["id"] == record.id
+                        and body["soc"].get("set") == "probes"
+                        and body["soc"]["present"]
+                    ):
                         raise Broken(f"probe {record.id} has gone, and is not marked")
 
 
@@ -800,7 +805,9 @@ class Talk:
             status, content = vendor.answer(path, query, json.loads(body) if body else {}, fault)
             whole = json.dumps(content).encode()
             cut = whole[: len(whole) * 2 // 3]
-            answer = (status, cut, len(whole) if nth % 2 else len(cut)) if fault == "cut" else self._whole(status, whole)
+            answer = (
+                (status, cut, len(whole) if nth % 2 else len(cut)) if fault == "cut" else self._whole(status, whole)
+            )
         world.tell("   ", nth, target, body, fault, answer)
         self._strike("vendor", nth, "after")
         return answer
@@ -1001,7 +1008,7 @@ def explore(seed: int, number: int, shrink: bool = True) -> Tally:
         try:
             play(schedule, last if last.failed else tally)
         except Broken as exc:
-            last.failed = f"{exc}\n    python -m tests.crash.machine --replay \"{schedule!r}\""
+            last.failed = f'{exc}\n    python -m tests.crash.machine --replay "{schedule!r}"'
             last.lost, last.duplicated = exc.lost, exc.duplicated
             raise
 
@@ -1051,7 +1058,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.replay:
         tally = Tally()
-        play(eval(options.replay), tally, print)  # noqa: S307  (what this program printed)
+        play(eval(options.replay), tally, print)  # it is what this program printed
     else:
         tally = explore_all(options.seed, options.schedules, options.workers, not options.no_shrink)
     if tally.failed:

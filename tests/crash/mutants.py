@@ -63,7 +63,7 @@ MUTANTS = (
         "_collect/journal.py",
         "            with transaction(self._db) as db:\n                yield db, places\n",
         "            with transaction(self._db) as db:\n"
-        '                row = (segments.number, start, end - start, len(pieces))\n'
+        "                row = (segments.number, start, end - start, len(pieces))\n"
         "                if pieces:\n"
         '                    db.execute("INSERT OR IGNORE INTO segment VALUES (?, ?, 0)", (row[0], self._opened))\n'
         '                    db.execute("INSERT INTO page (segment, start, length, records) VALUES (?, ?, ?, ?)", row)\n'
@@ -223,9 +223,9 @@ MUTANTS = (
     Mutant(
         "operations that were put off are not sent again",
         "_core/elastic.py",
-        "                outcome.statuses[position] = item[\"status\"]\n                if item[\"status\"] in OVERLOADED:",
-        "                outcome.statuses[position] = 200 if item[\"status\"] == 429 else item[\"status\"]\n"
-        "                if item[\"status\"] in OVERLOADED and item[\"status\"] != 429:",
+        '                outcome.statuses[position] = item["status"]\n                if item["status"] in OVERLOADED:',
+        '                outcome.statuses[position] = 200 if item["status"] == 429 else item["status"]\n'
+        '                if item["status"] in OVERLOADED and item["status"] != 429:',
     ),
 )
 

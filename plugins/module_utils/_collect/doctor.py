@@ -229,13 +229,13 @@ def ask_set(source: Source, data_set: DataSet, http: Http, clock: Clock, compani
         return SetLook(data_set, (Reply(None),), company_unknown=True)
     method, base = data_set.method, _base(source, data_set, companies)
 
-    def call(fields: dict, about: Company | None = company) -> Reply:
+    def call(fields: dict, about: str | None = company.id if company else None) -> Reply:
         url = source.base_url + data_set.path
         rules = data_set.ask or {}
         if about and rules.get("param"):
-            fields = {**fields, rules["param"]: about.id}
+            fields = {**fields, rules["param"]: about}
         if about and rules.get("path"):
-            url = url.replace(f"{{{rules['path']}}}", quote(about.id, safe=""))
+            url = url.replace(f"{{{rules['path']}}}", quote(about, safe=""))
         return ask(http, clock, method, url, fields)
 
     since = clock() - RECENT if data_set.paging.get("from") else None

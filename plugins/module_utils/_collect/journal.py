@@ -238,7 +238,9 @@ class Journal:
         # A journal that was lost and begins anew goes on with the numbers: the archive keeps what it has.
         self._segments.number = archived + 1
         for number, is_sealed in self._query("SELECT number, sealed FROM segment ORDER BY number DESC LIMIT 1"):
-            self._segments.number, self._segments.size = (number + 1, 0) if is_sealed else (number, self._vouched(number))
+            self._segments.number, self._segments.size = (
+                (number + 1, 0) if is_sealed else (number, self._vouched(number))
+            )
         self._slugs = {row["id"]: row["slug"] for row in self._query("SELECT id, slug FROM company")}
 
     def close(self) -> None:
@@ -358,13 +360,13 @@ class Journal:
             return self._db.execute("SELECT number FROM walk WHERE data_set = ?", (data_set,)).fetchone()[0]
 
     @_serialised
-    def end_walk(self, data_set: str, cursor: Cursor | None, reconciled: bool = False) -> None:
-        """The walk came to its end: the cursor moves to the newest record, and the set is not due for a while."""
+    def end_walk(self, data_set: str, cursor: Cursor | None, whole: bool = True, reconciled: bool = False) -> None:
+        """The walk came to its end: the cursor moves to the newest record, and a set that was seen whole is not due."""
         with transaction(self._db) as db:
             if cursor:
                 _move_cursor(db, data_set, cursor)
-            also = ", reconciled = began" if reconciled else ""
-            db.execute(f"UPDATE walk SET completed = began{also} WHERE data_set = ?", (data_set,))
+            for column in ["completed"] * whole + ["reconciled"] * reconciled:
+                db.execute(f"UPDATE walk SET {column} = began WHERE data_set = ?", (data_set,))
 
     def last_walk(self, data_set: str) -> WalkState:
         """When ``data_set`` was last walked through to the end."""
@@ -534,26 +536,25 @@ class Journal:
     def batches(self) -> t.Iterator[Batch]:
         """What Elasticsearch has not acknowledged, oldest first, in payloads of about SHIP_SIZE."""
         after = 0
-        while True:
-            first, segment, start, end, last = 0, 0, 0, 0, 0
-            pages = "SELECT * FROM page WHERE shipped = 0 AND number > ? ORDER BY number LIMIT 1000"
-            for row in self._query(pages, (after,)):
-                if not first:
-                    first, segment, start, end, last = (
-                        row["number"],
-                        row["segment"],
-                        row["start"],
-                        row["start"] + row["length"],
-                        row["number"],
-                    )
-                elif row["segment"] == segment and row["start"] == end and end - start < SHIP_SIZE:
-                    end, last = end + row["length"], row["number"]
-                else:
-                    break
-            if not first:
-                return
+        while found := self._next_range(after):
+            segment, start, end, first, last = found
             yield Batch(self._segments.read(segment, start, end - start), first, last)
             after = last
+
+    @_serialised
+    def _next_range(self, after: int) -> tuple[int, int, int, int, int] | None:
+        """(segment, start, end, first page, last page) of what follows page ``after``, as far as it is one stretch."""
+        found = None
+        sql = "SELECT number, segment, start, length FROM page WHERE shipped = 0 AND number > ? ORDER BY number"
+        with contextlib.closing(self._db.execute(sql, (after,))) as rows:  # read no further than it needs
+            for number, segment, start, length in rows:
+                if not found:
+                    found = (segment, start, start + length, number, number)
+                elif segment == found[0] and start == found[2] and found[2] - found[1] < SHIP_SIZE:
+                    found = (segment, found[1], start + length, found[3], number)
+                else:
+                    break
+        return found
 
     @_serialised
     def mark_shipped(self, batch: Batch, refused: t.Sequence[DeadLetter]) -> None:

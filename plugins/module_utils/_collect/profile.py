@@ -204,7 +204,7 @@ def _load_set(name: str, entry: dict, shared: dict[str, dict]) -> DataSet:
     tenant, ask_again, derive = entry["tenant"], entry.get("ask_again"), entry.get("derive")
     if ask_again and not ask_again.get({"search": "param", "get": "path"}.get(ask_again.get("by"), "")):
         raise wrong("needs ask_again.by as search with param, or as get with path")
-    name_of_tenant = tenant.get("name")
+    name_of_tenant, values = tenant.get("name"), entry.get("values", {})
     return DataSet(
         name=name,
         index=entry.get("index", name),
@@ -225,14 +225,14 @@ def _load_set(name: str, entry: dict, shared: dict[str, dict]) -> DataSet:
         tenant_id=compile_paths(tenant["id"]) if "id" in tenant else None,
         tenant_name=compile_paths(name_of_tenant) if name_of_tenant and name_of_tenant != COMPANIES else None,
         ask=tenant.get("ask"),
-        only={
-            field: frozenset(map(str, allowed)) for field, allowed in (entry.get("only") or {}).items() if allowed
-        },
+        only={field: frozenset(map(str, allowed)) for field, allowed in (entry.get("only") or {}).items() if allowed},
         volatile=frozenset(entry.get("volatile", ())),
         drop=frozenset(entry.get("drop", ())),
         constants=tuple((tuple(target.split(".")), value) for target, value in entry.get("constants", {}).items()),
         fields=tuple(
-            _load_field(target, compile_paths(paths), converter(target, zone, true_values))
+            _load_field(
+                target, compile_paths(paths), _translated(converter(target, zone, true_values), values.get(target))
+            )
             for target, paths in entry["ecs"].items()
         ),
         open_until=tuple(entry["open_until"].split(".")) if entry.get("open_until") else None,
@@ -241,6 +241,20 @@ def _load_set(name: str, entry: dict, shared: dict[str, dict]) -> DataSet:
         assumed=bool(entry.get("assumed")),
         digest=content_digest([entry, shared]),
     )
+
+
+def _translated(convert: Convert, values: dict | None) -> Convert:
+    """``convert`` after a look into a table of what the vendor's values mean; one that is not in there does not fit."""
+    if not values:
+        return convert
+    table = {str(value): meaning for value, meaning in values.items()}
+
+    def translate(value: t.Any) -> t.Any:
+        if str(value) not in table:
+            raise ValueError("the profile does not say what that means")
+        return convert(table[str(value)])
+
+    return translate
 
 
 def _load_field(target: str, paths: Paths, convert: Convert) -> Field:

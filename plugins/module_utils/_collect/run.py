@@ -227,9 +227,10 @@ def _visit_all(
 ) -> list[Visit]:
     """Walk through the sets, several at once where the vendor allows."""
     found, problem = Directory({}, None), None
+    accounts = {key: _company("accounts", key, entry) for key, entry in (run.params.get("accounts") or {}).items()}
     if http and source.companies and any(_needs_directory(source, data_set) for data_set in chosen):
         try:
-            found = directory(source, http, run.params.get("accounts") or {})
+            found = directory(source, http, accounts)
             rules = dataclasses.replace(rules, directory=found, companies=_companies(run.params["companies"], found))
         except SocError as exc:
             problem = exc

@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 
 YES = (True, 1, "1", "true")
 # What no vendor can have: an answer with records about it means that the vendor does not heed the question.
-NOBODY = Company("soc-no-such-company", "nobody")
+NOBODY = "soc-no-such-company"
 
 
 def open_http(
@@ -67,28 +67,37 @@ class Page:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked of a vendor in one walk: extra parameters, the company asked about, from when on, about whom."""
+    """What is asked of a vendor in one walk: extra parameters, the company or account asked about, from when on.
+
+    ``tenants`` are the companies that a search is restricted to.
+    """
 
     params: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
-    company: Company | None = None
+    about: str | None = None
     since: datetime | None = None
     tenants: frozenset[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Directory:
-    """The companies of a source: names by id, and those whose records are collected (None for all)."""
+    """The companies of a source: names by id, and those whose records are collected (None for all).
+
+    ``accounts`` are companies by what the vendor calls them, where that is not their id.
+    """
 
     names: t.Mapping[str, str]
     collected: frozenset[str] | None
+    accounts: t.Mapping[str, Company] = dataclasses.field(default_factory=dict)
 
-    def companies(self) -> list[Company]:
-        """Those that are collected, in a stable order."""
+    def companies(self) -> list[tuple[str, Company]]:
+        """Those that are collected, each with what the vendor is asked by, in a stable order."""
+        if self.accounts:
+            return sorted(self.accounts.items())
         wanted = self.names if self.collected is None else self.collected
-        return [Company(key, self.names.get(key) or key) for key in sorted(wanted)]
+        return [(key, Company(key, self.names.get(key) or key)) for key in sorted(wanted)]
 
 
-def directory(source: Source, http: Http, accounts: t.Mapping[str, dict]) -> Directory:
+def directory(source: Source, http: Http, accounts: t.Mapping[str, Company]) -> Directory:
     """Ask who the companies are, and which of them have a subscription where the vendor sells one.
 
     It is asked at every run, so that a new client is covered at once. ``accounts`` is the module's option of that name,
@@ -98,7 +107,7 @@ def directory(source: Source, http: Http, accounts: t.Mapping[str, dict]) -> Dir
     if not rules:
         return Directory({}, None)
     if rules.get("option"):
-        return Directory({key: str(entry.get("name") or key) for key, entry in accounts.items()}, None)
+        return Directory({company.id: company.name for company in accounts.values()}, None, accounts)
     listing = {"style": "page", "page_param": "page", "first": 1, "cap": 1000, **rules.get("paging", {})}
     id_paths, name_paths = compile_paths(rules["id"]), compile_paths(rules.get("name", []))
     flag_paths = compile_paths(rules["flag"]) if rules.get("flag") else None
@@ -124,7 +133,7 @@ def directory(source: Source, http: Http, accounts: t.Mapping[str, dict]) -> Dir
 def heeds_company(source: Source, data_set: DataSet, http: Http) -> bool:
     """Whether the vendor heeds the question about one company: of one that cannot exist it should know nothing."""
     try:
-        first = next(pages(source, data_set, Request(company=NOBODY), http), Page([], True))
+        first = next(pages(source, data_set, Request(about=NOBODY), http), Page([], True))
     except AnswerError:
         return True
     return not first.records
@@ -139,10 +148,10 @@ def pages(source: Source, data_set: DataSet, asked: Request, http: Http) -> t.It
     """
     url, params = source.base_url + data_set.path, dict(asked.params)
     ask = data_set.ask or {}
-    if asked.company and ask.get("param"):
-        params[ask["param"]] = asked.company.id
-    if asked.company and ask.get("path"):
-        url = url.replace("{" + ask["path"] + "}", quote(asked.company.id, safe=""))
+    if asked.about and ask.get("param"):
+        params[ask["param"]] = asked.about
+    if asked.about and ask.get("path"):
+        url = url.replace("{" + ask["path"] + "}", quote(asked.about, safe=""))
     if data_set.paging["style"] == "page":
         return _numbered_pages(http, url, params, data_set.paging, data_set.envelope, data_set.name)
     paging = data_set.paging

@@ -14,7 +14,7 @@ import typing as t
 from datetime import datetime, timedelta
 
 from .._core.clock import Clock, format_time, parse_time
-from .._core.errors import SocError
+from .._core.errors import SocError, StateError
 from .._core.ids import content_digest
 from .._core.libraries import orjson
 from .._core.rest import Http
@@ -154,8 +154,12 @@ class _Walk:
     def read(self, rules: Rules) -> None:
         """Read files from where the last run came to."""
         now = self._clock()
-        for page in read_files(rules.syslog_files, self._journal.positions(self._set.name), FILE_PAGE, now):
-            self.take(page, [self._parsed(raw, now) for raw in page.records])
+        try:
+            for page in read_files(rules.syslog_files, self._journal.positions(self._set.name), FILE_PAGE, now):
+                self.take(page, [self._parsed(raw, now) for raw in page.records])
+        except StateError:  # some file could not be read, and all the others were
+            self._finish(whole=False)
+            raise
         self._finish()
 
     def _parsed(self, raw: dict, now: datetime) -> t.Any:
@@ -205,9 +209,9 @@ class _Walk:
             if not ask:
                 yield Request(variant, None, since, tenants), None
             elif ask.get("path") or heeds_company(self._source, self._set, http):
-                for company in rules.directory.companies():
+                for about, company in rules.directory.companies():
                     if tenants is None or company.id in tenants:
-                        yield Request(variant, company, since), company
+                        yield Request(variant, about, since), company
             else:
                 yield Request(variant, None, since), rules.provider
 
@@ -367,8 +371,8 @@ class _Walk:
             while gone := self._journal.vanished(name, self._number, self._spared):
                 self._journal.write_vanished(name, self._number, gone, now)
                 self._tally.vanished += len(gone)
-        if whole:
-            self._journal.end_walk(name, Cursor(*self._high) if self._high else None, reconciled)
+        if whole or self._set.files:
+            self._journal.end_walk(name, Cursor(*self._high) if self._high else None, whole, reconciled)
 
     def _see(self, documents: list[Document], observed: str) -> None:
         """Remember the newest record, and whether the vendor lists them in order.

@@ -373,8 +373,9 @@ class TestRotating:
         add(here / "fw.log", "d")
         assert sorted(collector.run()) == ["c", "d"] and collector.read == 4 and not collector.problems
 
-    def test_what_one_file_was_known_by_is_not_used_for_another(self, tmp_path: Path) -> None:
+    def test_what_one_file_was_known_by_is_not_used_for_another(self, tmp_path: Path, inodes: dict[str, int]) -> None:
         collector = Collector(tmp_path, "*.log")
+        inodes |= {"a.log.1": 1, "a.log.1.gz": 2, "b.log.1": 3}
         add(tmp_path / "a.log.1", "same second")
         collector.run()
         packed(tmp_path / "a.log.1")

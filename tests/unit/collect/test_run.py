@@ -274,7 +274,7 @@ def test_the_directory_of_companies(cyberalarm_source: t.Any, guardian360_source
     assert (found.collected, found.names["c2"]) == ({"c1"}, "Beta")
     found = directory(guardian360_source, FakeHttp(numbered(*companies, last=1)), {})
     assert found.collected is None
-    assert [company.id for company in found.companies()] == ["c1", "c2", "c3"]
+    assert [about for about, _company in found.companies()] == ["c1", "c2", "c3"]
     with pytest.raises(AnswerError, match="lists no company with a subscription"):
         directory(cyberalarm_source, FakeHttp({"data": []}), {})
 

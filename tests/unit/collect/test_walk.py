@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect.journal import Journal, WalkState
 from ansible_collections.netcure.soc.plugins.module_utils._collect.normalise import Company
 from ansible_collections.netcure.soc.plugins.module_utils._collect.profile import load, merge
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import cyberalarm, guardian360
+from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import cyberalarm, guardian360, watchguard
 from ansible_collections.netcure.soc.plugins.module_utils._collect.run import is_due
 from ansible_collections.netcure.soc.plugins.module_utils._collect.vendor import Directory
 from ansible_collections.netcure.soc.plugins.module_utils._collect.walk import Rules, Walked, collect_set
@@ -57,7 +57,8 @@ def journal(tmp_path: Path) -> t.Iterator[Journal]:
 
 
 def walk(journal: Journal, name: str, vendor: Vendor, at: datetime = NOW, **rules: t.Any) -> Walked:
-    profile = cyberalarm.PROFILE if name in cyberalarm.PROFILE["sets"] else guardian360.PROFILE
+    profiles = [cyberalarm.PROFILE, guardian360.PROFILE, watchguard.PROFILE]
+    profile = next(profile for profile in profiles if name in profile["sets"])
     source = load(merge(profile, {"base_url": "https://vendor.example"}))
     asked = dataclasses.replace(RULES, **rules)
     return collect_set(journal, source, source.sets[name], t.cast(t.Any, vendor), lambda: at, asked)
@@ -300,6 +301,25 @@ class TestCompanyByCompany:
         assert sources(journal)[0]["organization"] == {"id": "c1", "name": "Acme NV"}
         assert sources(journal)[0]["@timestamp"] == format_time(NOW)
         assert walk(journal, "live_assets", vendor, at=NOW + timedelta(hours=1)).tally.changed == 0
+
+
+class TestAccounts:
+    def test_what_the_vendor_calls_a_company_is_not_what_we_do(self, journal: Journal) -> None:
+        incident = {"id": "i1", "title": "Lateral movement", "severity": 9, "status": "new", "created_at": at(5)}
+
+        def answer(asked: dict) -> dict:
+            found = "WGC-1-aa" in asked["path"] and "start_after" not in asked
+            return {"items": [incident, {**incident, "id": "i2", "severity": 42}] if found else []}
+
+        accounts = {"WGC-1-aa": Company("c1", "Acme NV"), "WGC-1-bb": Company("c1", "Acme NV")}
+        vendor = Vendor(answer)
+        found = Directory({"c1": "Acme NV"}, None, accounts)
+        assert walk(journal, "incidents", vendor, directory=found).tally.new == 2
+        assert [call["path"].split("/")[-2] for call in vendor.calls] == ["WGC-1-aa", "WGC-1-aa", "WGC-1-bb"]
+        documents = sources(journal)
+        assert {document["organization"]["id"] for document in documents} == {"c1"}
+        assert [document["soc"].get("level") for document in documents] == [1, None]
+        assert documents[1]["soc"]["rejected"] == ["soc.level"]
 
 
 class TestMisfits:

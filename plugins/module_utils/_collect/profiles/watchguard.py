@@ -87,6 +87,14 @@ PROFILE = {
             "tenant": {"ask": {"path": "account"}},
             "open_until": "soc.reviewed",
             "true_values": ["closed"],
+            # The vendor's scale has ten steps, ours has three, of which 1 is the highest.
+            "values": {
+                "soc.level": {
+                    **dict.fromkeys(("10", "9"), 1),
+                    **dict.fromkeys(("8", "7", "6"), 2),
+                    **dict.fromkeys(("5", "4", "3", "2", "1"), 3),
+                }
+            },
             "constants": {"event.kind": "alert", "event.category": ["intrusion_detection"], "event.type": ["info"]},
             "ecs": {
                 "message": ["description", "title"],
@@ -96,6 +104,7 @@ PROFILE = {
                 "observer.name": "device.name",
                 "observer.serial_number": "device.serial",
                 "soc.severity": "severity",
+                "soc.level": "severity",
                 "soc.status": "status",
                 "soc.reviewed": "status",
                 "soc.last_seen": "updated_at",
