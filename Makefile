@@ -22,7 +22,7 @@ export PYTHONPATH := $(COLLECTIONS):$(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help lab lab-down test lint sanity unit integration crash bench build clean lock setup system
+.PHONY: help lab lab-down test lint sanity unit integration crash crash-mutants molecule bench bench-collect build clean lock setup system
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,11 +48,21 @@ unit: setup ## Run the unit tests
 integration: setup ## Run the modules through Ansible against the lab's services
 	@tests/run integration
 
-crash: setup ## Kill a collecting process at every named point (N= schedules, SEED=)
-	@python -m pytest -q tests/crash --crash-seed $(SEED) $(if $(N),--crash-schedules $(N))
+crash: setup ## Kill collecting processes in random schedules (N= schedules, SEED=)
+	@python -m pytest -q -n 2 --dist loadfile tests/crash --crash-seed $(SEED) $(if $(N),--crash-schedules $(N))
 
-bench: setup ## Measure, one JSON line a figure
+crash-mutants: setup ## Break the code on purpose: the crash tests must notice (SEED=)
+	@python -m tests.crash.mutants --seed $(SEED) $(if $(N),--schedules $(N))
+
+molecule: setup ## Test roles on hosts with systemd, in containers (needs Docker)
+	@requirements/molecule $(PYTHON) $(BIN)/uv .cache/molecule
+	@cd extensions && env -u PYTHONPATH PATH="$(CURDIR)/.cache/molecule/bin:$$PATH" molecule test --all
+
+bench: setup ## Measure what matters first, one JSON line a figure
 	@python -m tests.benchmarks --folder "$(LAB)"
+
+bench-collect: setup ## Measure collecting: what a record costs, how that grows, an idle cycle, a replay (N= documents)
+	@python -m tests.benchmarks.collect --folder "$(LAB)" $(if $(N),--replay $(N))
 
 build: setup ## Build the collection's artefact in dist/
 	@ansible-galaxy collection build --force --output-path dist .
@@ -64,6 +74,8 @@ lock: setup ## Lock the versions of all Python libraries anew
 		requirements/dev.in -o requirements/dev.txt
 	@uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		requirements/bootstrap.in -o requirements/bootstrap.txt
+	@uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		requirements/molecule.in -o requirements/molecule.txt
 
 clean: lab-down ## Remove everything that these commands made in this folder
 	@if [ -x $(BIN)/python ]; then python -m lab remove --folder "$(LAB)"; fi

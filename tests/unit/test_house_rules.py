@@ -100,7 +100,7 @@ def test_the_readme_of_a_role_lists_its_variables(role: Path) -> None:
 
 def test_every_variable_of_the_playbooks_is_documented() -> None:
     guide = (ROOT / "docs/operating.md").read_text("utf-8")
-    pattern = re.compile(r"\b(?:collect|prune|escalate|report|guardian360|cyberalarm|watchguard)_[a-z0-9_]+")
+    pattern = re.compile(r"\b(?:collect|prune|replay|escalate|report|guardian360|cyberalarm|watchguard)_[a-z0-9_]+")
     internal = {"collect_failed", "collect_outcome", "escalate_not_refreshed", "escalate_refreshed"}
     used = set()
     for path in (ROOT / "playbooks").glob("*.yml"):
