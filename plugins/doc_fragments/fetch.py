@@ -50,7 +50,7 @@ options:
   only_due:
     description:
       - Whether only those sets are collected whose interval has passed since their last complete walk.
-      - Every set has its interval in the profile, O(profile.sets.NAME.every), of five minutes or a day.
+      - Every set has its interval in the O(profile), C(sets.NAME.every), of five minutes or a day.
     type: bool
     default: false
   look_back:

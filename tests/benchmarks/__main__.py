@@ -19,13 +19,13 @@ def lab(folder: str) -> list[bool]:
     """Seconds of a first and a second `make lab`, the first with Elasticsearch started anew."""
     told = []
     subprocess.run([sys.executable, "-m", "lab", "down", "--folder", folder], cwd=ROOT, check=True, capture_output=True)
-    for name, bar in (("lab, services started anew", 300), ("lab, services running", 120)):
+    for name, goal in (("lab, services started anew", 300), ("lab, services running", 120)):
         done = subprocess.run(
             [sys.executable, "-m", "lab", "run", "--folder", folder], cwd=ROOT, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stdout.decode()
         summary = json.loads((Path(folder) / "summary.json").read_bytes())
-        told.append(tell(name, summary["seconds"]["total"], "s", bar, less=True))
+        told.append(tell(name, summary["seconds"]["total"], "s", goal, less=True))
     return told
 
 

@@ -82,10 +82,10 @@ def ways() -> list[bool]:
     with tempfile.TemporaryDirectory() as folder:
         spent, journal = journal_path(folder, RECORDS)
         told.append(tell("journal path: HTTPS, normalise, fsync, commit", RECORDS / spent, "records/CPU-s", 20_000))
-        for name, compress, bar in (("plain", False, 200_000), ("gzip-1", True, 100_000)):
+        for name, compress, goal in (("plain", False, 200_000), ("gzip-1", True, 100_000)):
             with journal:
                 ours, usual = ship_path(journal, compress)
-            told.append(tell(f"ship path: journal to wire, {name}", ours, "documents/CPU-s", bar, usual))
+            told.append(tell(f"ship path: journal to wire, {name}", ours, "documents/CPU-s", goal, usual))
             told.append(tell(f"ship path, {name}: times streaming_bulk", ours / usual, "x", 5))
             journal = unshipped(folder)
         journal.close()

@@ -33,11 +33,11 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def tell(name: str, value: float, unit: str, bar: float, peer: float | None = None, less: bool = False) -> bool:
+def tell(name: str, value: float, unit: str, goal: float, peer: float | None = None, less: bool = False) -> bool:
     """Print one figure; True when it reaches its bar."""
-    ok = value <= bar if less else value >= bar
+    ok = value <= goal if less else value >= goal
     places = 1 if value >= 10 else 2
-    line = {"name": name, "value": round(value, places), "unit": unit, "bar": bar, "ok": ok}
+    line = {"name": name, "value": round(value, places), "unit": unit, "bar": goal, "ok": ok}
     print(json.dumps({**line, "peer": peer and round(peer, places)}), flush=True)
     return ok
 

@@ -114,7 +114,7 @@ def normalise(
         try:
             # Every field of Elasticsearch may hold a list of its type.
             convert = field.convert
-            _put(body, field.target, [convert(item) for item in value] if type(value) is list else convert(value))
+            _put(body, field.target, [convert(item) for item in value] if isinstance(value, list) else convert(value))
         except (TypeError, ValueError, OverflowError) as exc:
             rejected.append(f"{'.'.join(field.target)} cannot be {str(value)[:60]!r} ({str(exc)[:80]})")
     own = body["soc"]
@@ -138,7 +138,9 @@ def normalise(
 
 def _is_key(value: t.Any) -> bool:
     """Whether a value identifies something. A number of more than 64 bits arrives as a float: two may look alike."""
-    return (isinstance(value, str) and 0 < len(value) <= KEYWORD_LENGTH) or type(value) is int
+    if isinstance(value, str):
+        return 0 < len(value) <= KEYWORD_LENGTH
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _tenant(record: dict, data_set: DataSet, names: t.Mapping[str, str]) -> Company:

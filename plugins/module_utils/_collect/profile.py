@@ -42,7 +42,7 @@ def dig(record: t.Any, paths: Paths) -> t.Any:
         value = record
         try:
             for key in path:
-                if type(value) is str:
+                if isinstance(value, str):
                     raise TypeError  # a position in a list is not one in a text
                 value = value[key]
         except (KeyError, IndexError, TypeError):

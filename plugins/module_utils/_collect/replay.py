@@ -286,7 +286,8 @@ def _blocks(segment: Segment) -> t.Iterator[bytes]:
             manifest = read_manifest(segment.path)
         except OSError as exc:
             raise StateError(f"The journal's segment {segment.raw} cannot be read: {exc.strerror}.") from exc
-    assert manifest
+    if manifest is None:
+        raise StateError(f"The segment {segment.path} has no manifest. Restore it from a backup of the archive.")
     with verified(manifest) as handle:
         yield from blocks_of(handle, segment.path)
 

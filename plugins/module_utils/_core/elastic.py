@@ -224,4 +224,6 @@ def connect(params: dict) -> Elastic:
         )
     except (ValueError, OSError) as exc:
         raise ConfigError(f"Elasticsearch cannot be set up from these options: {exc}.") from exc
-    return Elastic(client, tuple(filter(None, (api_key, password))), compress=params.get("elasticsearch_compress", False))
+    return Elastic(
+        client, tuple(filter(None, (api_key, password))), compress=params.get("elasticsearch_compress", False)
+    )

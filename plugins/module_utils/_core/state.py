@@ -50,7 +50,9 @@ def open_database(path: str, schema: str) -> sqlite3.Connection:
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
-        database.execute("PRAGMA cache_size=-16000")  # at most 16 MB: what a journal of a million records looks up stays in memory
+        database.execute(
+            "PRAGMA cache_size=-16000"
+        )  # at most 16 MB: what a journal of a million records looks up stays in memory
         database.executescript(schema)
     except (sqlite3.Error, OSError) as exc:
         raise StateError(

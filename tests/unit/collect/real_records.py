@@ -656,11 +656,11 @@ def fits(target: str, value: t.Any) -> bool:
     if isinstance(value, list):
         return all(not isinstance(item, list) and fits(target, item) for item in value)
     if kind in BITS:
-        return type(value) is int and -(1 << BITS[kind]) <= value < 1 << BITS[kind]
+        return isinstance(value, int) and not isinstance(value, bool) and -(1 << BITS[kind]) <= value < 1 << BITS[kind]
     if kind == "float":
-        return type(value) is float and math.isfinite(value) and abs(value) <= MAX_FLOAT
+        return isinstance(value, float) and math.isfinite(value) and abs(value) <= MAX_FLOAT
     if kind == "boolean":
-        return type(value) is bool
+        return isinstance(value, bool)
     if not isinstance(value, str):
         return False
     if kind == "ip":

@@ -95,7 +95,7 @@ class CyberAlarm:
         asked = params if method == "GET" else body
         self.calls.append({"method": method, "path": url.removeprefix("https://vendor.example"), **asked})
         answer = self.companies if url.endswith("/companies") else (self.answer or self.search)(asked)
-        if isinstance(answer, Exception):
+        if isinstance(answer, SocError):
             raise answer
         status, content = answer if isinstance(answer, tuple) else (200, orjson.dumps(answer))
         return Seen(status, {"Date": format_datetime(self.clock, usegmt=True)}, content, 0.2)

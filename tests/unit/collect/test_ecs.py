@@ -134,7 +134,7 @@ def test_a_whole_number_within_its_bits(target: str, bits: int) -> None:
         with pytest.raises(REFUSED):
             convert(value)
     assert convert(443.0) == 443
-    assert type(convert(443.0)) is int
+    assert isinstance(convert(443.0), int)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))

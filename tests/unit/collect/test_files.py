@@ -235,7 +235,7 @@ class TestRotating:
         assert collector.run() == ["d"]
 
     def test_a_file_that_begins_as_the_one_before_is_another(self, collector: Collector, log: Path) -> None:
-        for _ in range(3):
+        for _again in range(3):
             add(log, "same second", "same second")
             assert collector.run() == ["same second"] * 2
             log.with_name("firebox.log.1").exists() and log.with_name("firebox.log.1").rename(
@@ -573,7 +573,7 @@ class Logrotate:
 
     def append(self, path: Path | None = None) -> None:
         path = path or self.live
-        for _ in range(self.random.randint(1, 5)):
+        for _again in range(self.random.randint(1, 5)):
             self.second += self.random.random() < 0.4
             line = f"{self.second:05d} message {self.random.randint(0, 1)}"
             begun = self.half.pop(path.stat().st_ino, "") if path.exists() else ""
@@ -643,7 +643,7 @@ class Logrotate:
     def play(self, steps: int) -> None:
         acts: dict[t.Callable[[], None], float] = {self.append: 6, self.append_half: 1, self.rename: 1.5}
         acts |= {self.copy_and_truncate: 1, self.compress: 1.5, self.drop_the_oldest: 0.7, self.run: 4}
-        for _ in range(steps):
+        for _again in range(steps):
             self.random.choices(list(acts), list(acts.values()))[0]()
         self.append()
         self.collector.run()

@@ -347,7 +347,7 @@ def test_nothing_but_a_value_error_comes_out() -> None:
     rng = random.Random(1)
     line = f'{HEAD} f[1]: msg_id="3000-0150" Deny A B 9 tcp 20 61 10.0.0.1 ::1 1 2 offset 5 A 4 win 5 user="x" a="\\" (P-00)'
     parts = [*line.split(" "), '"', "\\", "(", ")", "=", "::", "\x00", "\u0660", "\ud800", "9" * 20, "", " "]
-    for _ in range(3000):
+    for _again in range(3000):
         words = rng.choices(parts, k=rng.randrange(1, 30)) if rng.random() < 0.5 else line.split(" ")
         text = " ".join(words)
         for _change in range(rng.randrange(3)):

@@ -355,11 +355,10 @@ class TestReplay:
         for point in ("before_bulk", "after_bulk"):
             for when in (1, 3, 17):
                 site.elastic.documents.clear()
-                left = [when]
+                passes = iter(range(when - 1))
 
-                def reach(reached: str, point: str = point, left: list[int] = left) -> None:
-                    left[0] -= reached == point
-                    if not left[0]:
+                def reach(reached: str, point: str = point, passes: t.Iterator[int] = passes) -> None:
+                    if reached == point and next(passes, None) is None:
                         raise Crash
 
                 with pytest.raises(Crash):

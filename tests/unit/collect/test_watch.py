@@ -187,7 +187,7 @@ class TestLookBack:
 
     def test_a_percentile_of_many_is_near_the_true_one(self) -> None:
         rng = random.Random(3)
-        lags = sorted(rng.expovariate(1 / 300) for _ in range(20_000))
+        lags = sorted(rng.expovariate(1 / 300) for _again in range(20_000))
         buckets: dict[int, int] = {}
         for lag in lags:
             buckets[watch.lag_bucket(lag)] = buckets.get(watch.lag_bucket(lag), 0) + 1
