@@ -712,9 +712,18 @@ class World:
                 if end != len(content):
                     raise Broken(f"segment {number} has {len(content)} bytes, of which {end} are vouched for")
             letters = database.execute("SELECT COUNT(*) FROM dead_letter").fetchone()[0]
-        replayed = Index()
+            for row in database.execute("SELECT id, segment, start, length, version FROM record"):
+                piece = segments[row["segment"]][row["start"] : row["start"] + row["length"]]
+                ((key, version, _source),) = operations(piece)
+                if key[1] != row["id"] or version not in (0, row["version"]):
+                    raise Broken(f"the journal looks for {row['id']} where {key} is")
+        replayed, created = Index(), collections.Counter()
         for number in sorted(segments):
             replayed.bulk(segments[number])
+            created.update(key for key, version, _source in operations(segments[number]) if not version)
+        twice = [key for key, times in created.items() if times > 1 and key[0] != "soc-probe"]
+        if twice:
+            raise Broken(f"the journal holds events twice: {twice}", 0, len(twice))
         if replayed.documents != self.index.documents:
             keys = {
                 key

@@ -9,6 +9,7 @@ import collections
 import os
 import subprocess
 import typing as t
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -287,7 +288,6 @@ def test_keys_open_what_they_should_and_no_more(cyberalarm: Source, search: Sear
     for duty, denied in {
         "collector": [
             ("delete", {"index": index, "id": identity}),
-            ("search", {"index": index}),
             ("indices.delete", {"index": index}),
         ],
         "retention": [("index", {"index": index, "id": "x", "document": {}}), ("indices.delete", {"index": index})],
@@ -317,3 +317,109 @@ def test_values_of_the_mapping(cyberalarm: Source, search: Search) -> None:
         )
     inside = {"bool": {"should": [{"term": {"source.ip": "10.0.0.0/8"}}, {"term": {"destination.ip": "10.0.0.0/8"}}]}}
     assert search.admin.call("count", index="soc-cyberalarm.*", query=inside)["count"] == sum(found.values())
+
+
+def test_what_an_analyst_closes_is_closed_here_one_cycle_later(cyberalarm: Source, search: Search) -> None:
+    """However long ago the alarm was: the world is two days old, the look-back 40 minutes."""
+    cyberalarm.run(sets=["logs"])
+    world = cyberalarm.vendors.world
+    oldest = min(
+        (hit["_source"] for hit in search.documents("soc-cyberalarm.alarm-*") if not hit["_source"]["soc"]["reviewed"]),
+        key=lambda source: source["@timestamp"],
+    )
+    world.review(oldest["event"]["id"], by="an")
+    world.advance(300)
+    assert cyberalarm.run(sets=["logs"]).sets["logs"]["changed"] == 1
+    (hit,) = [hit for hit in search.documents() if hit["_id"] == oldest["soc"]["id"]]
+    assert (hit["_source"]["soc"]["reviewed"], hit["_source"]["soc"]["reviewed_by"]) == (True, "an")
+
+
+def test_counting_finds_what_is_missing_and_what_is_too_much(cyberalarm: Source, search: Search) -> None:
+    options = {"sets": ["logs"], "reconcile": "48h"}
+    assert cyberalarm.run(**options).reconciled == {"logs": {"gap": 0, "dup": 0}}
+    assert cyberalarm.run(**options).reconciled == {}  # once a day
+    world = cyberalarm.vendors.world
+    before = format_time(world.now - timedelta(hours=5))
+    (first, second, *_rest) = [hit for hit in search.documents() if hit["_source"]["@timestamp"] < before]
+    search.admin.call("delete", index=first["_index"], id=first["_id"])
+    for twin in ("x", "y"):
+        search.admin.call("index", index=second["_index"], id=twin, document=second["_source"])
+    world.advance(24 * 3600)
+    outcome = cyberalarm.run(**options)
+    assert outcome.reconciled == {"logs": {"gap": 1, "dup": 2}}
+    assert "does not add up" in outcome.output
+    search.admin.call("indices.refresh", index="soc-probe")
+    runs = [hit["_source"]["soc"]["run"] for hit in search.documents("soc-probe")]
+    assert sorted((run["gap"], run["dup"]) for run in runs if run["gap"] is not None) == [(0, 0), (1, 2)]
+
+
+def test_a_source_that_falls_silent_is_told(
+    cyberalarm: Source, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = cyberalarm.vendors.world
+    profile = {**cyberalarm.options["profile"], "sets": {"logs": {"silent_after": "6h"}}}
+    assert cyberalarm.run(sets=["logs"], profile=profile).silent == {}
+    monkeypatch.setattr(world, "log", lambda *_asked, **_more: iter(()))
+    world.advance(8 * 3600)
+    outcome = cyberalarm.run(sets=["logs"], profile=profile)
+    assert not outcome.failed
+    assert "at most 6 hours is allowed" in outcome.silent["logs"]
+    assert "Nothing new came since" in outcome.output
+
+
+def test_a_segment_is_sealed_and_loads_again(cyberalarm: Source, search: Search, tmp_path: Path) -> None:
+    world = cyberalarm.vendors.world
+    cyberalarm.run()
+    world.advance(25 * 3600)
+    second = cyberalarm.run()
+    assert second.sealed == 1
+    assert [path.name for path in sorted((tmp_path / "archive/collected/cyberalarm").iterdir())] == [
+        "00000001.manifest.json",
+        "00000001.ndjson.gz",
+    ]
+    assert [path.name for path in (tmp_path / "state/cyberalarm/segments").iterdir()] == ["00000002.ndjson"]
+    before = {(hit["_index"], hit["_id"]): hit["_source"] for hit in search.documents()}
+    assert len(before) > 100
+    search.clear()
+    options = {key: cyberalarm.options[key] for key in ("state_dir", "log_dir", "archive_dir")}
+    outcome = run_module("soc_replay", {"source": "cyberalarm", **options, **search.options("collector")})
+    assert not outcome.failed, outcome.output
+    assert {(hit["_index"], hit["_id"]): hit["_source"] for hit in search.documents()} == before
+
+
+def test_the_history_of_a_new_client(cyberalarm: Source, search: Search, tmp_path: Path) -> None:
+    """A first run from noon on, and then what was before, for as long as it takes."""
+    now = cyberalarm.vendors.world.now
+    first = cyberalarm.run(sets=["logs"], since=format_time(now - timedelta(hours=6)))
+    assert 0 < first.collected < sum(true_ids(cyberalarm.vendors, "cyberalarm", "logs").values())
+    since = format_time(now - timedelta(days=3))
+    second = cyberalarm.run(sets=["logs"], since=since)
+    assert second.sets["logs"]["backfilled_to"] is None
+    assert search.ids() == true_ids(cyberalarm.vendors, "cyberalarm", "logs")
+    assert "100% of the way" in (tmp_path / "log/cyberalarm.progress.log").read_text()
+    assert cyberalarm.run(sets=["logs"], since=since).changed is False
+
+
+def test_only_what_is_due(guardian360: Source) -> None:
+    assert len(guardian360.run(only_due=True).sets) == 16
+    guardian360.vendors.world.advance(300)
+    assert sorted(guardian360.run(only_due=True).sets) == ["hacker_alert_appliances", "hacker_alerts", "probes"]
+    guardian360.vendors.world.advance(24 * 3600)
+    assert len(guardian360.run(only_due=True).sets) == 16
+
+
+def test_one_company_that_fails_does_not_stop_the_others(
+    guardian360: Source, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = guardian360.vendors.world
+    company = world.truth()["sources"]["guardian360"]["companies"]
+    guardian360.vendors.faults.add("500", source="guardian360", set="risks_per_scanner", after=1, count=4)
+    profile = {"retry": {"backoff": 0.01, "longest": 1, "max": 3}}
+    outcome = guardian360.run(sets=["risks_per_scanner", "probes"], profile=profile)
+    assert outcome.failed
+    assert len(outcome.failure["details"]) == 1
+    assert next(iter(outcome.failure["details"])).startswith("risks_per_scanner of ")
+    found = {hit["_source"]["organization"]["name"] for hit in search.documents("soc-guardian360.risks-per-scanner-*")}
+    assert len(found) == len(company) - 1
+    assert not guardian360.run(sets=["risks_per_scanner"]).failed
+    assert search.ids() == true_ids(guardian360.vendors, "guardian360", "risks_per_scanner", "probes")

@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import os
+import time
 import typing as t
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,8 @@ ARCHIVE = "collected"
 # Timers are not exact: a set is due a little before its time.
 SLACK = timedelta(seconds=30)
 DAILY = timedelta(hours=24)
+# Seconds in which Elasticsearch makes searchable what it has taken: an index is refreshed every second.
+REFRESH = (1.5, 3.0)
 PROVIDER = {"id": "provider", "name": "Provider"}
 
 
@@ -331,13 +334,17 @@ def _reconcile(
     """Count the full hours since ``since``: at the vendor, in the journal, in the index."""
     walked = t.cast(Walked, visit.walked)
     offered = t.cast(dict, walked.offered)
-    until = visit.started - timedelta(hours=1)  # what came a moment ago may not be searchable yet
-    try:
-        rows = count(journal, None if journal.waiting() else elastic, source, visit.data_set, offered, since, until)
-    except AuthError as exc:
-        run.warn(f"The index cannot be counted: {exc.message} Give the collector's key the privilege read.")
-        rows = count(journal, None, source, visit.data_set, offered, since, until)
-    total = watch.totals(rows)
+    until = visit.started - timedelta(hours=1)
+    for wait in (0.0, *REFRESH):
+        time.sleep(wait)  # what was sent a moment ago may not be searchable yet
+        try:
+            rows = count(journal, None if journal.waiting() else elastic, source, visit.data_set, offered, since, until)
+        except AuthError as exc:
+            run.warn(f"The index cannot be counted: {exc.message} Give the collector's key the privilege read.")
+            rows = count(journal, None, source, visit.data_set, offered, since, until)
+        total = watch.totals(rows)
+        if not (total.gap or total.dup):
+            break
     # What this walk found, and the walks before it should have found, was a gap until now.
     visit.gap, visit.dup = total.gap + walked.missed, total.dup
     if visit.gap or visit.dup:

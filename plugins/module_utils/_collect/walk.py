@@ -121,7 +121,7 @@ class _Walk:
         self._tally = Tally(cursor_before=cursor.time if cursor else None)
         self._failures: dict[str, SocError] = {}
         self._offered: dict[str, set[str]] | None = collections.defaultdict(set) if rules.reconcile else None
-        self._missed, self._expected = 0, format_time(self._cursor - rules.look_back) if self._cursor else "9"
+        self._missed, self._expected = 0, format_time(self._cursor - rules.look_back) if self._cursor else ""
         # What could not or should not be used: the journal does not know those records.
         self._unused: set[str] = set()
         self._complete = True
