@@ -136,24 +136,24 @@ def plan_page(documents: t.Sequence[Document], known: t.Mapping[str, Known], wal
     ``known`` holds what the journal has of their ids, ``stamp`` is the time of observation in microseconds. A document
     that came before is written again only when it is not an event and its content differs, or it had vanished. Of an
     id that occurs several times in a page the last content counts. Versions always grow, even when the clock does not.
-    An event never changes: other content under its id is another event, of which the vendor's id does not tell.
+    An event never changes: other content under its id is another event, of which the vendor's id does not tell, and to
+    meet that one is not to meet the first.
     """
     writes: dict[str, Write] = {}
     seen: set[str] = set()
     clashes: list[Document] = []
     unchanged = fresh = 0
     for document in documents:
-        before, again = known.get(document.id), document.id in seen
-        if not again and (before is None or before.walk != walk):
+        before, earlier = known.get(document.id), writes.get(document.id)
+        digest = earlier.document.digest if earlier else before.digest if before else None
+        if document.kind == "event" and digest not in (None, document.digest):
+            clashes.append(document)
+            continue
+        if document.id not in seen and (before is None or before.walk != walk):
             fresh += 1
         seen.add(document.id)
-        earlier = writes.get(document.id)
-        digest = earlier.document.digest if earlier else before.digest if before else None
-        if digest is not None and document.kind == "event":
-            if digest == document.digest:
-                unchanged += 1
-            else:
-                clashes.append(document)
+        if document.kind == "event" and digest is not None:
+            unchanged += 1
             continue
         if digest == document.digest and (earlier is not None or before is None or before.present):
             unchanged += 1
@@ -231,6 +231,7 @@ class Journal:
         """``archived`` is the number of the last segment that the archive has, of whatever journal."""
         self._reach, self._rehearsal = reach, rehearsal
         self._lock = threading.RLock()
+        self._unsure = False
         path = os.path.join(folder, "journal.sqlite")
         self._segments = Segments(os.path.join(folder, "segments"), sealed, rehearsal, reach)
         self._db = _private_copy(path) if rehearsal else open_database(path, SCHEMA)
@@ -447,10 +448,13 @@ class Journal:
 
         Unless they are ``counted``, nobody is told that they wait.
 
-        Yields the database and the place (segment, start, length) of each piece. When the transaction does not
-        commit, the bytes go with it: what this process appends next must not follow bytes that nobody knows.
+        Yields the database and the place (segment, start, length) of each piece. A transaction that fails may have
+        been committed all the same, when only the word of it was lost: nothing follows in this run, and the next one
+        asks the database, as it was recovered, up to where the bytes count.
         """
         segments = self._segments
+        if self._unsure:
+            raise StateError("The journal could not be written before in this run. Nothing was lost: run again.")
         if segments.size >= SEGMENT_SIZE:
             segments.turn()
         start = segments.append(b"".join(pieces)) if pieces else segments.size
@@ -471,7 +475,7 @@ class Journal:
                         (segments.number, start, end - start, len(pieces) if counted else 0),
                     )
         except BaseException:
-            segments.forget_tail()
+            self._unsure = True
             raise
         segments.size = end
         self._reach("after_commit")

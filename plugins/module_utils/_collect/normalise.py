@@ -74,7 +74,7 @@ def normalise(
     if not isinstance(record, dict):
         raise Malformed("it is not an object")
     kept = _without(record, data_set.drop)
-    digest = content_digest(_without(kept, data_set.volatile))
+    digest = content_digest(_lasting(kept, data_set))
     vendor_id = digest if data_set.id is None else dig(record, data_set.id)
     if not _is_key(vendor_id):
         raise Malformed("it has no id that can be used")
@@ -152,6 +152,21 @@ def _tenant(record: dict, data_set: DataSet, names: t.Mapping[str, str]) -> Comp
     if not isinstance(name, str) or not name.strip() or len(name) > KEYWORD_LENGTH:
         raise Malformed(f"it names no company beside the id {identity[:60]!r}")
     return Company(identity, name)
+
+
+def _lasting(record: dict, data_set: DataSet) -> dict:
+    """What makes the identity of a record's content. An event stays what it was when its company gets another name."""
+    record = _without(record, data_set.volatile)
+    for path in data_set.tenant_name or () if data_set.kind == "event" else ():
+        record = _pruned(record, path)
+    return record
+
+
+def _pruned(value: t.Any, path: t.Sequence) -> t.Any:
+    if not isinstance(value, dict) or path[0] not in value:
+        return value
+    rest = {key: item for key, item in value.items() if key != path[0]}
+    return {**rest, path[0]: _pruned(value[path[0]], path[1:])} if path[1:] else rest
 
 
 def _is_open(body: dict, data_set: DataSet) -> bool | None:

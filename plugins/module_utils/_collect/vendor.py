@@ -13,7 +13,8 @@ from datetime import datetime
 from urllib.parse import quote
 
 from .._core.clock import format_time
-from .._core.errors import AnswerError
+from .._core.errors import AnswerError, AuthError
+from .._core.ids import content_digest
 from .._core.rest import Http, Retries
 from .normalise import Company
 from .profile import DataSet, Source, compile_paths, dig
@@ -134,7 +135,7 @@ def heeds_company(source: Source, data_set: DataSet, http: Http) -> bool:
     """Whether the vendor heeds the question about one company: of one that cannot exist it should know nothing."""
     try:
         first = next(pages(source, data_set, Request(about=NOBODY), http), Page([], True))
-    except AnswerError:
+    except (AnswerError, AuthError):
         return True
     return not first.records
 
@@ -165,21 +166,27 @@ def pages(source: Source, data_set: DataSet, asked: Request, http: Http) -> t.It
 def ask_by_ids(source: Source, data_set: DataSet, ids: list[str], http: Http) -> list:
     """The present records of these vendor ids, in one call or one by one, as the profile's ask_again says.
 
-    An id that the vendor does not know any more is left out. Raises AnswerError when the vendor sends records that were
-    not asked for, because then nothing can be told from what is missing.
+    An id that the vendor does not know any more is left out. A server that caps its pages is asked for the next one.
+    Raises AnswerError when the vendor sends records that were not asked for, because then nothing can be told from what
+    is missing.
     """
     rules = data_set.ask_again or {}
     inner = data_set.envelope.get("record")
     if rules.get("by") == "search":
-        body = {**(data_set.body or {}), rules["param"]: ids}
-        answer = _call(http, data_set, source.base_url + data_set.path, body)
-        found = _records(answer, data_set.envelope, data_set.name, http)
-        if not {str(dig(record, data_set.id or ())) for record in found} <= set(ids):
-            raise AnswerError(
-                f"Asked for some records of {data_set.name} by id, {source.name} sent others: it does not know the parameter"
-                f" {rules['param']}. Set ask_again in the profile to by: get."
-            )
-        return found
+        fields = {**(data_set.body or {}), rules["param"]: ids}
+        # By content: two companies may have records of one id.
+        met: dict[str, t.Any] = {}
+        for page in _searched_pages(http, source.base_url + data_set.path, data_set, fields):
+            before = len(met)
+            met.update({content_digest(record): record for record in page.records})
+            if not {str(dig(record, data_set.id or ())) for record in page.records} <= set(ids):
+                raise AnswerError(
+                    f"Asked for some records of {data_set.name} by id, {source.name} sent others: it does not know the"
+                    f" parameter {rules['param']}. Set ask_again in the profile to by: get."
+                )
+            if len(met) == before:
+                break
+        return list(met.values())
     found = []
     for identity in ids:
         url = source.base_url + rules["path"].replace("{id}", quote(identity, safe=""))
@@ -225,8 +232,9 @@ def _numbered_pages(http: Http, url: str, params: dict, paging: dict, envelope: 
         last = dig(answer, last_paths)
         counted = isinstance(last, int)
         if not records:
-            # The end, unless the counter says that this page should have held something.
-            yield Page(records, final=not counted or number > last)
+            # The end, unless the counter says that this page should have held something. A list of nothing has one page.
+            nothing = number == paging["first"] and counted and last <= number
+            yield Page(records, final=nothing or not counted or number > last)
             return
         final = counted and number >= last
         yield Page(records, final)

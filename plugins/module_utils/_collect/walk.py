@@ -124,7 +124,8 @@ class _Walk:
         self._missed, self._expected = 0, format_time(self._cursor - rules.look_back) if self._cursor else ""
         # What could not or should not be used: the journal does not know those records.
         self._unused: set[str] = set()
-        self._complete = True
+        # Whether nothing of a list was left out, and whether its end was seen, so that the cursor may go there.
+        self._complete = self._ended = True
         self._spared: set[str] = set()  # companies of which not all was seen
         self._high: tuple[str, str] | None = None
         # Only a search begins at the cursor and goes forwards: only there may the cursor follow page by page.
@@ -150,6 +151,9 @@ class _Walk:
             if self._set.files:
                 records = [self._parsed(raw, self._clock()) for raw in records]
             self.take(Page(records, False), records, follow=False, retried=[key for key, _record in letters])
+            # What the walk itself meets, it meets for the first time.
+            self._number = self._journal.begin_walk(self._set.name, self._began)
+            self._unused.clear()
 
     def read(self, rules: Rules) -> None:
         """Read files from where the last run came to."""
@@ -178,7 +182,9 @@ class _Walk:
             since = self._cursor - rules.look_back
             if rules.reconcile:
                 since = min(since, self._clock() - rules.reconcile)
-        floor = format_time(since) if since else None
+        # Where clocks go back, times without a zone seem to lie an hour before they do.
+        fold = timedelta(hours=1 if self._set.zone != "UTC" else 0)
+        floor = format_time(since - fold) if since else None
         open_since = format_time(self._clock() - rules.ask_again_for)
         failed = 0
         for asked, owner in self._requests(http, rules, since):
@@ -195,7 +201,8 @@ class _Walk:
                 self._failures[owner.name] = exc
                 self._spared.add(owner.id)
         self._ask_again(http, open_since)
-        self._finish(reconciled=bool(rules.reconcile), whole=not self._failures)
+        whole = not self._failures and (self._ended or self._complete)
+        self._finish(reconciled=bool(rules.reconcile), whole=whole)
         if rules.since and self._set.kind != "snapshot":
             self._backfill(http, rules, first)
 
@@ -222,8 +229,11 @@ class _Walk:
         for page in pages(self._source, self._set, asked, http):
             times = self.take(page, page.records, owner)
             if times is None:
-                # Nothing that this walk has not seen: the end, unless the vendor's own counter says that more follows.
-                self._complete = self._complete and (page.final or not self._set.paging.get("last_page"))
+                # Nothing that this walk has not seen. Without records that is the end; with some it is where the server
+                # repeats itself, or where the list moved on meanwhile, and its own counter must have said so.
+                ended = page.final and not page.records
+                self._complete = self._complete and (ended or not self._set.paging.get("last_page"))
+                self._ended = self._ended and ended
                 return
             falling = falling and bool(times) and times == sorted(times, reverse=True) and times[0] <= oldest
             oldest = min([oldest, *times])
@@ -336,6 +346,7 @@ class _Walk:
         met = [document for document, _record in documents]
         plan = plan_page(met, known, self._number, int(now.timestamp() * 1_000_000))
         dead += [self._clash(document, observed) for document in plan.clashes]
+        self._unused.update(letter.id for letter in dead)
         dead += [letter for write in plan.writes for letter in self._misfits(write.document, observed)]
         if follow:
             self._see(met, observed)
@@ -372,7 +383,8 @@ class _Walk:
                 self._journal.write_vanished(name, self._number, gone, now)
                 self._tally.vanished += len(gone)
         if whole or self._set.files:
-            self._journal.end_walk(name, Cursor(*self._high) if self._high else None, whole, reconciled)
+            cursor = Cursor(*self._high) if self._high and self._ended else None
+            self._journal.end_walk(name, cursor, whole, reconciled)
 
     def _see(self, documents: list[Document], observed: str) -> None:
         """Remember the newest record, and whether the vendor lists them in order.
