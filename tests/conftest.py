@@ -38,7 +38,7 @@ SITE = """
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--crash-seed", type=int, default=1, help="seed of the random schedules of tests/crash")
-    parser.addoption("--crash-schedules", type=int, default=100, help="number of random schedules of tests/crash")
+    parser.addoption("--crash-schedules", type=int, default=500, help="number of random schedules of tests/crash")
 
 
 @dataclasses.dataclass

@@ -55,25 +55,32 @@ def journal_path(folder: str, records: int) -> tuple[float, Journal]:
 
 
 def ship_path(journal: Journal, compress: bool) -> tuple[float, float]:
-    """Documents per CPU second from the journal to a server that does nothing: ours, and the client's streaming_bulk."""
+    """Documents per CPU second from the journal to a server that does nothing: ours, and the client's streaming_bulk.
+
+    The better of three turns each: whatever else the machine does can only add.
+    """
     lines = [line for batch in journal.batches() for line in batch.payload.splitlines()[1::2]]
+    documents = [orjson.loads(line) for line in lines]
+    serializers = {"application/json": elasticsearch.OrjsonSerializer()}  # as connect() has it
+    ours, usual = [], []
     with server("sink") as port, server("sink") as other:
-        serializers = {"application/json": elasticsearch.OrjsonSerializer()}  # as connect() has it
         client = elasticsearch.Elasticsearch(f"http://127.0.0.1:{port}", serializers=serializers)
         elastic = Elastic(client, compress=compress)
-        elastic.bulk(b'{"create":{}}\n{}\n')  # the first call imports half a library
-        began = cpu()
-        assert ship(journal, elastic, lambda: END).indexed == len(lines)
-        ours = len(lines) / (cpu() - began)
-        documents = [orjson.loads(line) for line in lines]
-        usual = elasticsearch.Elasticsearch(f"http://127.0.0.1:{other}", http_compress=compress)
-        began = cpu()
-        actions = (
-            {"_op_type": "create", "_index": "soc-x", "_id": entry["soc"]["id"], "_source": entry}
-            for entry in documents
-        )
-        assert sum(ok for ok, _item in streaming_bulk(usual, actions)) == len(documents)
-        return ours, len(documents) / (cpu() - began)
+        peer = elasticsearch.Elasticsearch(f"http://127.0.0.1:{other}", http_compress=compress)
+        for _turn in range(3):
+            elastic.bulk(b'{"create":{}}\n{}\n')  # the first call imports half a library
+            began = cpu()
+            assert ship(journal, elastic, lambda: END).indexed == len(lines)
+            ours.append(cpu() - began)
+            journal._db.execute("UPDATE page SET shipped = 0")
+            began = cpu()
+            actions = (
+                {"_op_type": "create", "_index": "soc-x", "_id": entry["soc"]["id"], "_source": entry}
+                for entry in documents
+            )
+            assert sum(ok for ok, _item in streaming_bulk(peer, actions)) == len(documents)
+            usual.append(cpu() - began)
+    return len(lines) / min(ours), len(lines) / min(usual)
 
 
 def ways() -> list[bool]:
@@ -83,20 +90,11 @@ def ways() -> list[bool]:
         spent, journal = journal_path(folder, RECORDS)
         told.append(tell("journal path: HTTPS, normalise, fsync, commit", RECORDS / spent, "records/CPU-s", 20_000))
         for name, compress, goal in (("plain", False, 200_000), ("gzip-1", True, 100_000)):
-            with journal:
-                ours, usual = ship_path(journal, compress)
+            ours, usual = ship_path(journal, compress)
             told.append(tell(f"ship path: journal to wire, {name}", ours, "documents/CPU-s", goal, usual))
             told.append(tell(f"ship path, {name}: times streaming_bulk", ours / usual, "x", 5))
-            journal = unshipped(folder)
         journal.close()
     return told
-
-
-def unshipped(folder: str) -> Journal:
-    """The same journal, as if nothing had been sent."""
-    journal = Journal(os.path.join(folder, f"state-{RECORDS}"))
-    journal._db.execute("UPDATE page SET shipped = 0")
-    return journal
 
 
 def growth() -> list[bool]:

@@ -343,6 +343,8 @@ class _Walk:
                 )
                 for document, record in documents
             ]
+        if retried:  # what was met since in a form that could be used is newer than the letter
+            documents = [entry for entry in documents if entry[0].kind == "event" or entry[0].id not in known]
         met = [document for document, _record in documents]
         plan = plan_page(met, known, self._number, int(now.timestamp() * 1_000_000))
         dead += [self._clash(document, observed) for document in plan.clashes]
@@ -442,7 +444,7 @@ class _Walk:
         """The document is indexed without them; the record is kept with each reason."""
         original = document.source["event"]["original"].encode()
         for reason in document.rejected:
-            identity = content_digest([document.id, document.digest, reason])
+            identity = content_digest([document.id, reason])
             yield DeadLetter(identity, self._set.name, reason, observed, original)
 
 

@@ -30,7 +30,10 @@ BULK_FILTER = "errors,items.*.status,items.*.error.type,items.*.error.reason"
 
 @dataclasses.dataclass
 class BulkOutcome:
-    """What became of the operations of one bulk call, in order: HTTP status and, for refusals, the reason of each."""
+    """What became of the operations of one bulk call, in order: HTTP status and, for refusals, the reason of each.
+
+    The status of what was taken is 200 or 201.
+    """
 
     statuses: list[int]
     reasons: dict[int, str]
@@ -94,10 +97,13 @@ class Elastic:
                 if attempt >= 2:
                     raise self._unreachable(exc) from None
                 continue
-            items = [next(iter(item.values())) for item in answer["items"]]
             if pending is None:
-                pending = list(range(len(items)))
-                outcome.statuses = [0] * len(items)
+                # As nearly always. A delete of what is not there would be no error either; ours name a version, and are.
+                if not answer["errors"]:
+                    return BulkOutcome([200] * len(answer["items"]), {})
+                pending = list(range(len(answer["items"])))
+                outcome.statuses = [0] * len(pending)
+            items = [next(iter(item.values())) for item in answer["items"]]
             busy = []
             for position, item in zip(pending, items):
                 outcome.statuses[position] = item["status"]

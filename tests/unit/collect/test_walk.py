@@ -488,3 +488,11 @@ class TestSecondChance:
         assert sources(journal)[0]["organization"] == {"id": "c1", "name": "Acme NV"}
         assert len(reasons(journal)) == journal.dead_letters() == 1
         assert walk(journal, "logs", empty).tally.fetched == 0
+
+    def test_a_letter_is_older_than_what_came_since(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        walk(journal, "logs", Vendor(Logs(alarm("a", level="high"))))
+        walk(journal, "logs", Vendor(Logs(alarm("a", reviewed=True))))
+        monkeypatch.setitem(cyberalarm.PROFILE["sets"]["logs"], "only", {"level": [1, 2, 3, "high"]})
+        assert walk(journal, "logs", Vendor(Logs())).tally.changed == 0
+        assert sources(journal)[-1]["soc"]["reviewed"] is True
+        assert journal.dead_letters() == 0

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import typing as t
 from types import SimpleNamespace
 
@@ -38,13 +39,24 @@ class Client:
             {"index": {"status": status, **({"error": {"type": "t", "reason": "r"}} if status >= 300 else {})}}
             for status in answer
         ]
-        return SimpleNamespace(body={"items": items})
+        return SimpleNamespace(body={"errors": any(status >= 300 for status in answer), "items": items})
 
 
 def test_the_outcome_is_in_the_order_of_the_operations() -> None:
     outcome = Elastic(Client([201, 404, 409])).bulk(PAYLOAD)
     assert outcome.statuses == [201, 404, 409]
     assert outcome.reasons == {1: "t: r", 2: "t: r"}
+
+
+def test_without_a_refusal_all_of_it_was_taken() -> None:
+    outcome = Elastic(Client([201, 200, 200])).bulk(PAYLOAD)
+    assert (outcome.statuses, outcome.reasons) == ([200, 200, 200], {})
+
+
+def test_a_body_that_is_compressed() -> None:
+    client = Client([201, 200, 200])
+    Elastic(client, compress=True).bulk(PAYLOAD)
+    assert gzip.decompress(client.sent[0]) == PAYLOAD
 
 
 def test_only_what_was_too_much_is_sent_again() -> None:
@@ -59,7 +71,7 @@ def test_only_what_was_too_much_is_sent_again() -> None:
 
 def test_a_call_that_failed_as_a_whole_is_sent_again() -> None:
     client = Client(api_error(429), elasticsearch.ConnectionTimeout("slow"), [201, 200, 201])
-    assert Elastic(client, sleep=lambda _seconds: None).bulk(PAYLOAD).statuses == [201, 200, 201]
+    assert Elastic(client, sleep=lambda _seconds: None).bulk(PAYLOAD).statuses == [200, 200, 200]
 
 
 def test_gives_up_with_a_sentence() -> None:
