@@ -25,7 +25,7 @@ export LC_ALL := C.UTF-8
 .PHONY: help lab lab-down test lint sanity unit integration crash crash-mutants molecule bench bench-collect build clean lock setup system
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: setup ## Set up and run the whole SOC on this machine, with a real Elasticsearch
 	@python -m lab run --folder "$(LAB)"

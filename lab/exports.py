@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-import random
 import re
 from datetime import date
 from pathlib import Path
 
 from lab.companies import find
-from lab.world import ScanObject, World, findings, scan_objects
+from lab.lighthouse import ScanObject, drawn, scan_objects
+from lab.world import World
 
 FINDING_COLUMNS = (
     "Company",
@@ -33,7 +33,6 @@ FINDING_COLUMNS = (
     "Status",
 )
 MAPPING_COLUMNS = ("Scan object", "Scanner platform", "Probe")
-SCANS = 6  # months of history
 ADDRESS = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b")
 
 
@@ -46,18 +45,11 @@ def scan_date(world: World, back: int = 0) -> date:
 def findings_csv(world: World, company: str, back: int = 0) -> str:
     """What the scan of ``back`` months ago found at a company, as the text of a CSV file with a header."""
     owner = find(company)
-    rng = random.Random(f"{world.seed}/findings/{owner.number}")
-    objects, today = scan_objects(owner), scan_date(world, back)
-    rows = []
-    for row in rng.sample(findings(), 34):
-        web = row["port"] in (80, 443, 8080)
-        hosts = [host for host in objects if web or not host.value.startswith("https:")]
-        for host in rng.sample(hosts, rng.choices((1, 2, 3), (5, 3, 2))[0]):
-            # Counted in months before this world's latest scan: most are old, a few are new, some are solved.
-            first, fixed = rng.randrange(SCANS * 3) % (SCANS + 4), rng.randrange(SCANS * 2)
-            first, fixed = min(first, SCANS), fixed if fixed < min(first, SCANS) else -1
-            if fixed < back <= first:
-                rows.append(_row(owner.name, host.value, row, scan_date(world, first), today))
+    rows = [
+        _row(owner.name, host.value, row, scan_date(world, found), scan_date(world, back))
+        for host, row, found, solved in drawn(world.seed, owner)
+        if solved < back <= found
+    ]
     return _csv(FINDING_COLUMNS, rows)
 
 

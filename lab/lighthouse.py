@@ -252,6 +252,22 @@ def _schedules(_world: World, company: Company) -> list[dict]:
 # What was found.
 
 
+def drawn(seed: int, company: Company) -> t.Iterator[tuple[ScanObject, dict, int, int]]:
+    """Every finding of the kept history of a company: (where, finding, found, solved).
+
+    Both count months before the latest scan: ``found`` by the first scan that saw it, ``solved`` by the first that
+    no longer did, -1 for what is still open. Most findings are old, a few are new, some are solved.
+    """
+    rng, objects = random.Random(f"{seed}/findings/{company.number}"), scan_objects(company)
+    for row in rng.sample(findings(), 34):
+        web = row["port"] in (80, 443, 8080)
+        hosts = [host for host in objects if web or not host.value.startswith("https:")]
+        for host in rng.sample(hosts, rng.choices((1, 2, 3), (5, 3, 2))[0]):
+            found = min(rng.randrange(SCANS * 3) % (SCANS + 4), SCANS)
+            solved = rng.randrange(SCANS * 2)
+            yield host, row, found, solved if solved < found else -1
+
+
 def all_issues(world: World, company: Company) -> tuple[dict, ...]:
     """What the latest monthly scan found, with what was solved since: the same findings as in the CSV exports."""
     return _found(world.seed, world.now.year * 12 + world.now.month - 1, company)
@@ -259,17 +275,11 @@ def all_issues(world: World, company: Company) -> tuple[dict, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _found(seed: int, month: int, company: Company) -> tuple[dict, ...]:
-    rng = random.Random(f"{seed}/findings/{company.number}")
-    objects, rows = scan_objects(company), []
-    for row in rng.sample(findings(), 34):
-        web = row["port"] in (80, 443, 8080)
-        hosts = [host for host in objects if web or not host.value.startswith("https:")]
-        for host in rng.sample(hosts, rng.choices((1, 2, 3), (5, 3, 2))[0]):
-            first = min(rng.randrange(SCANS * 3) % (SCANS + 4), SCANS)
-            fixed = rng.randrange(SCANS * 2)
-            if fixed >= first:  # else it was solved before the latest scan
-                rows.append(_issue(company, host, row, _first_of(month - first), _first_of(month)))
-    return tuple(rows)
+    return tuple(
+        _issue(company, host, row, _first_of(month - found), _first_of(month))
+        for host, row, found, solved in drawn(seed, company)
+        if solved < 0
+    )
 
 
 def _first_of(month: int) -> date:

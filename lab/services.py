@@ -23,7 +23,7 @@ from lab import LabError
 from lab.certificates import certificates
 from lab.companies import COMPANIES
 from lab.elasticsearch import Elasticsearch, Endpoint
-from lab.mail import DOMAIN, USER, Mailbox, MailFaults
+from lab.mail import DOMAIN, USER, Mailbox
 from lab.processes import Process, free_port, spawn, tail
 from lab.security import api_keys
 from lab.simulators import CONTROL_HEADER
@@ -51,10 +51,6 @@ class Lab:
         entry = self.endpoints["imap"]
         password = Path(entry["password_file"]).read_text(encoding="ascii").strip()
         return Mailbox(entry["port"], password, certificates(self.folder).client_context())
-
-    @property
-    def mail_faults(self) -> MailFaults:
-        return MailFaults(self.folder)
 
     def control(self, method: str, what: str, **asked: object) -> t.Any:
         """One call of the control of the simulators, such as ``control("POST", "clock", advance=300)``."""

@@ -29,7 +29,6 @@ from ansible_collections.netcure.soc.plugins.module_utils._core.ids import index
 
 from lab import firebox, lighthouse
 from lab.companies import COMPANIES, NAMESPACE, Company, find
-from lab.lighthouse import ScanObject as ScanObject
 from lab.lighthouse import findings, issue_id, owner, scan_objects, share
 
 DATA = Path(__file__).parent / "data"
@@ -423,12 +422,8 @@ class World:
             (record.company, self.body(record)) for record in self.log(source, data_set) if record.company in companies
         ]
 
-    def firebox_lines(self, company: Company, since: datetime, until: datetime) -> list[str]:
-        """What a company's Firebox logged after ``since`` and up to ``until``, in order, as syslog keeps it."""
-        return [record.body["line"] for record in self.firebox_records(company, since, until)]
-
     def firebox_records(self, company: Company, since: datetime, until: datetime) -> list[Record]:
-        """The same with the moment of each line."""
+        """What a company's Firebox logged after ``since`` and up to ``until``, in order, each line a record."""
         found, day = [], since.date()
         while day <= until.date():
             rows = self.day("watchguard", "firebox", company, day)

@@ -90,6 +90,9 @@ def figures(step: dict) -> str:
             total = sum(tally[name] for tally in fetched)
             if total or name == "new":
                 told.append(f"{total:,} {name.replace('_', ' ')}")
+    verdicts = [finding["verdict"] for result in results for finding in result.get("findings", ())]
+    if verdicts:
+        told = [f"{verdicts.count(verdict)} {verdict}" for verdict in ("fail", "warn", "ok") if verdict in verdicts]
     for result in results:
         if result["module"] == "vocalnotify_escalate":
             told = [f"{len(result['calls'])} called", f"{len(result['waiting'])} waiting"]

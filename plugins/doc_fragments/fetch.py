@@ -106,7 +106,7 @@ options:
     default: /var/lib/soc
   log_dir:
     description:
-      - Folder of the error logs, one a source.
+      - Folder of the error and progress logs.
     type: path
     default: /var/log/soc
   archive_dir:

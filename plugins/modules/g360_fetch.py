@@ -230,7 +230,7 @@ reconciled:
   type: dict
   returned: always
   sample:
-    logs: {gap: 0, dup: 0}
+    hacker_alerts: {gap: 0, dup: 0}
 assumed:
   description: Data sets whose profile rests on an assumption about the vendor's API.
   type: list

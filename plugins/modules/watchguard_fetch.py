@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: watchguard_fetch
 short_description: Collect the syslog of WatchGuard Fireboxes and incidents of WatchGuard Cloud
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads the files in which a syslog server keeps the messages of Fireboxes, and the incidents that ThreatSync has in WatchGuard Cloud,
     and writes what is new to Elasticsearch, one index a set and company.
@@ -148,7 +148,7 @@ sets:
       type: str
       returned: always
   sample:
-    firebox:
+    incidents:
       fetched: 14
       new: 3
       changed: 1
@@ -200,7 +200,7 @@ reconciled:
   type: dict
   returned: always
   sample:
-    logs: {gap: 0, dup: 0}
+    incidents: {gap: 0, dup: 0}
 assumed:
   description: Data sets whose profile rests on an assumption about the vendor's API.
   type: list

@@ -268,7 +268,7 @@ def test_the_examples_are_plays_that_ansible_accepts(path: Path, tmp_path: Path)
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("playbook", ["site", "collect", "prune", "escalate", "report", "lab"])
+@pytest.mark.parametrize("playbook", ["site", "collect", "doctor", "replay", "prune", "escalate", "report", "lab"])
 def test_playbooks_are_understood(playbook: str) -> None:
     command = ["ansible-playbook", "--syntax-check", "-i", "lab/inventory", f"playbooks/{playbook}.yml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

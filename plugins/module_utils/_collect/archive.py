@@ -29,6 +29,8 @@ from .._core.libraries import orjson
 from .._core.reach import Reach, nowhere
 from .._core.state import FILE_MODE, atomic_write, ensure_folder, sync_folder
 
+# Folder below the archive for what was collected.
+COLLECTED = "collected"
 FORMAT = 1
 LEVEL = 6
 # About what one bulk call sends.

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from .._core.clock import format_time, parse_time
 from .._core.secrets import excerpt
-from .profile import DataSet, Paths, compile_paths, dig
+from .profile import DataSet, Paths, compile_paths, dig, records_of, unwrapped
 from .watch import duration, look_back_advice
 
 OK, WARN, FAIL, UNKNOWN = "ok", "warn", "fail", "unknown"
@@ -310,21 +310,6 @@ def claims(look: SetLook) -> list[Claim]:
     found += _paged(look, records)
     found += _ordered(look, records)
     return [*found, *_asked(look, records)]
-
-
-def records_of(answer: t.Any, envelope: dict) -> list | None:
-    """The records of an answer, unwrapped; None when there is no list where the profile says."""
-    for path in compile_paths(envelope["items"]):
-        items = dig(answer, (path,))
-        if isinstance(items, list):
-            return [unwrapped(record, envelope) for record in items]
-    return None
-
-
-def unwrapped(record: t.Any, envelope: dict) -> t.Any:
-    """The record itself, where the profile says that each is wrapped."""
-    inner = envelope.get("record")
-    return record[inner] if inner and isinstance(record, dict) and inner in record else record
 
 
 def sample(look: SetLook) -> list[dict]:

@@ -25,6 +25,7 @@ from .._core.errors import AnswerError, AuthError, ConfigError, SocError
 from .._core.libraries import need, orjson, requests
 from .._core.module import Run
 from .._core.rest import Http
+from .._core.state import open_read_only
 from .diagnosis import (
     FAIL,
     NEEDED,
@@ -38,16 +39,15 @@ from .diagnosis import (
     assumptions,
     coverage,
     judge,
-    records_of,
     sample,
     table,
 )
 from .ecs import FIELDS
 from .normalise import Company
-from .profile import DataSet, Source, compile_paths, dig
+from .profile import DataSet, Source, compile_paths, dig, records_of
 from .profiles import cyberalarm, guardian360, watchguard
 from .run import load_source, open_vendor
-from .vendor import NOBODY, YES
+from .vendor import NOBODY, YES, address
 
 PROFILES: dict[str, dict] = {
     "cyberalarm": cyberalarm.PROFILE,
@@ -112,7 +112,7 @@ def examine(run: Run) -> dict:
     need("requests", "elasticsearch", "orjson")
     params = run.params
     source = _source(params)
-    chosen = [_known_set(source, name) for name in params["sets"] or sorted(source.sets)]
+    chosen = [source.data_set(name) for name in params["sets"] or sorted(source.sets)]
     asked = [data_set for data_set in chosen if not data_set.files]
     elastic = connect(params)
     companies, looks, certificates = None, [], []
@@ -121,8 +121,8 @@ def examine(run: Run) -> dict:
         certificates.append(certificate(source.name, source.base_url, params["ca_path"], params["timeout"]))
         companies, known = ask_companies(source, http, run.clock, params["accounts"])
         looks = [ask_set(source, data_set, http, run.clock, known) for data_set in asked]
-    address, authority = params["elasticsearch_url"], params["elasticsearch_ca_path"]
-    certificates.append(certificate("elasticsearch", address, authority, params["elasticsearch_timeout"]))
+    url, authority = params["elasticsearch_url"], params["elasticsearch_ca_path"]
+    certificates.append(certificate("elasticsearch", url, authority, params["elasticsearch_timeout"]))
     facts = Facts(
         now=run.clock(),
         source=source.name,
@@ -144,12 +144,6 @@ def _source(params: dict) -> Source:
     if params["api_version"] != "v1" and params["api_version"] not in profile.get("api", {}):
         raise ConfigError(f"{params['source']} has no api_version {params['api_version']}; leave that option out.")
     return load_source({**params, "base_url": params["base_url"] or profile["base_url"]}, profile)
-
-
-def _known_set(source: Source, name: str) -> DataSet:
-    if name not in source.sets:
-        raise ConfigError(f"{source.name} has no set {name}; it has {', '.join(sorted(source.sets))}.")
-    return source.sets[name]
 
 
 def _result(facts: Facts) -> dict:
@@ -230,13 +224,8 @@ def ask_set(source: Source, data_set: DataSet, http: Http, clock: Clock, compani
     method, base = data_set.method, _base(source, data_set, companies)
 
     def call(fields: dict, about: str | None = company.id if company else None) -> Reply:
-        url = source.base_url + data_set.path
-        rules = data_set.ask or {}
-        if about and rules.get("param"):
-            fields = {**fields, rules["param"]: about}
-        if about and rules.get("path"):
-            url = url.replace(f"{{{rules['path']}}}", quote(about, safe=""))
-        return ask(http, clock, method, url, fields)
+        url, param = address(source, data_set, about)
+        return ask(http, clock, method, url, {**fields, **param})
 
     since = clock() - RECENT if data_set.paging.get("from") else None
     recent = {data_set.paging["from"]: format_time(since)} if since else {}
@@ -354,10 +343,8 @@ def read_journal(path: str) -> JournalLook | str | None:
     """What the journal's database at ``path`` tells; None when there is none, a sentence when it cannot be read."""
     if not os.path.exists(path):
         return None
-    # Without a write-ahead log beside it the file is all there is, and nothing need be created to read it.
-    how = "mode=ro" if os.path.exists(path + "-wal") else "immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?{how}", uri=True)) as database:
+        with contextlib.closing(open_read_only(path)) as database:
             lags: dict[str, dict[int, int]] = {}
             for name, bucket, records in database.execute("SELECT data_set, bucket, records FROM lag"):
                 lags.setdefault(name, {})[bucket] = records

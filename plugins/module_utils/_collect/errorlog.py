@@ -33,12 +33,12 @@ def write(log_dir: str, source: str, lines: t.Iterable[str], max_size: int = MAX
     path = os.path.join(log_dir, f"{os.path.basename(source)}.error.log")
     try:
         ensure_folder(log_dir)
-        handle = _open(path)
+        handle = open_log(path)
         try:
             if _full(handle, path, len(payload), max_size):
                 with contextlib.suppress(OSError):  # a log that is too long is better than none
                     _rotate(path)
-                fresh = _open(path)
+                fresh = open_log(path)
                 os.close(handle)  # and with it the lock
                 handle = fresh
             view = memoryview(payload)
@@ -59,7 +59,8 @@ def one_line(text: str) -> str:
     return " ".join(words)[:MAX_LINE]
 
 
-def _open(path: str) -> int:
+def open_log(path: str) -> int:
+    """A log to append to, with our mode whatever the umask, and no link to elsewhere. Raises OSError."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     with contextlib.suppress(PermissionError):  # somebody else's file: its mode is theirs
         os.fchmod(handle, FILE_MODE)  # whatever the umask made of it, and before there is anything in it

@@ -22,14 +22,13 @@ import sqlite3
 import threading
 import typing as t
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from .._core.clock import format_time, parse_time
 from .._core.errors import StateError
 from .._core.ids import document_id, slug
 from .._core.libraries import orjson
 from .._core.reach import Reach, nowhere
-from .._core.state import open_database, transaction
+from .._core.state import open_database, open_read_only, transaction
 from .normalise import Document, operation
 from .segments import SEGMENT_SIZE, Segments
 
@@ -57,7 +56,7 @@ CREATE TABLE IF NOT EXISTS cursor (data_set TEXT PRIMARY KEY, time TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS position (
     data_set TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (data_set, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS walk (
-    data_set TEXT PRIMARY KEY, number INTEGER NOT NULL, began TEXT, completed TEXT, reconciled TEXT) WITHOUT ROWID;
+    data_set TEXT PRIMARY KEY, number INTEGER NOT NULL, first TEXT, began TEXT, completed TEXT, reconciled TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS backfill (
     data_set TEXT NOT NULL, what TEXT NOT NULL, reached TEXT NOT NULL, done INTEGER NOT NULL,
     PRIMARY KEY (data_set, what)) WITHOUT ROWID;
@@ -187,10 +186,11 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class WalkState:
-    """When a data set was last walked through to the end, and last reconciled; None for never."""
+    """When a data set was last walked through to the end, last reconciled, and walked at first; None for never."""
 
     completed: str | None
     reconciled: str | None
+    first: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,9 +354,9 @@ class Journal:
         """The number of a new walk through ``data_set``."""
         with transaction(self._db):
             self._db.execute(
-                "INSERT INTO walk (data_set, number, began) VALUES (?, 1, ?)"
+                "INSERT INTO walk (data_set, number, first, began) VALUES (?, 1, ?, ?)"
                 " ON CONFLICT (data_set) DO UPDATE SET number = number + 1, began = excluded.began",
-                (data_set, began),
+                (data_set, began, began),
             )
             return self._db.execute("SELECT number FROM walk WHERE data_set = ?", (data_set,)).fetchone()[0]
 
@@ -371,8 +371,8 @@ class Journal:
 
     def last_walk(self, data_set: str) -> WalkState:
         """When ``data_set`` was last walked through to the end."""
-        rows = self._query("SELECT completed, reconciled FROM walk WHERE data_set = ?", (data_set,))
-        return WalkState(rows[0]["completed"], rows[0]["reconciled"]) if rows else WalkState(None, None)
+        rows = self._query("SELECT completed, reconciled, first FROM walk WHERE data_set = ?", (data_set,))
+        return WalkState(*rows[0]) if rows else WalkState(None, None)
 
     def backfill(self, data_set: str, what: str) -> Backfill | None:
         """How far the backfill ``what`` of ``data_set`` came; None when it has not begun."""
@@ -633,9 +633,7 @@ def _private_copy(path: str) -> sqlite3.Connection:
     copy.row_factory = sqlite3.Row
     try:
         if os.path.exists(path):
-            # Without a write-ahead log beside it the file is all there is, and nothing need be created to read it.
-            how = "mode=ro" if os.path.exists(path + "-wal") else "immutable=1"
-            with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?{how}", uri=True)) as original:
+            with contextlib.closing(open_read_only(path)) as original:
                 original.backup(copy)
         copy.executescript(SCHEMA)
     except sqlite3.Error as exc:

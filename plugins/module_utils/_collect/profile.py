@@ -52,6 +52,21 @@ def dig(record: t.Any, paths: Paths) -> t.Any:
     return None
 
 
+def records_of(answer: t.Any, envelope: dict) -> list | None:
+    """The records of an answer, unwrapped; None when there is no list where the profile says."""
+    for path in compile_paths(envelope["items"]):
+        items = dig(answer, (path,))
+        if isinstance(items, list):
+            return [unwrapped(record, envelope) for record in items]
+    return None
+
+
+def unwrapped(record: t.Any, envelope: dict) -> t.Any:
+    """The record itself, where the profile says that each is wrapped."""
+    inner = envelope.get("record")
+    return record[inner] if inner and isinstance(record, dict) and inner in record else record
+
+
 @dataclasses.dataclass(frozen=True)
 class Field:
     """One line of a mapping table: where a value goes, where it comes from, and what it must be.
@@ -133,6 +148,12 @@ class Source:
     companies: dict | None
     at_once: int
     sets: dict[str, DataSet]
+
+    def data_set(self, name: str) -> DataSet:
+        """The set that an option names. Raises ConfigError where there is none of that name."""
+        if name not in self.sets:
+            raise ConfigError(f"{self.name} has no set {name}; it has {', '.join(sorted(self.sets))}.")
+        return self.sets[name]
 
 
 def merge(base: dict, overrides: dict) -> dict:

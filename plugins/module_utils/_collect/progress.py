@@ -7,12 +7,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
 
+from .._core.clock import Clock, format_time
 from .._core.errors import SocError
-from .._core.state import FILE_MODE, ensure_folder
+from .._core.state import ensure_folder
+from .errorlog import open_log
 
 EVERY = 5.0
 
@@ -20,12 +23,12 @@ EVERY = 5.0
 class ProgressLog:
     """``<log_dir>/<name>.progress.log``. A log that cannot be written never stops the work.
 
-    ``ticks`` is a clock of seconds; lines that come sooner than EVERY after the last are left out.
+    ``clock`` stamps the lines; ``ticks`` is a clock of seconds: what comes sooner than EVERY after the last line is left out.
     """
 
-    def __init__(self, log_dir: str, name: str, ticks: t.Callable[[], float] = time.monotonic) -> None:
-        self.path = os.path.join(log_dir, f"{name}.progress.log")
-        self._ticks, self._last = ticks, -EVERY
+    def __init__(self, log_dir: str, name: str, clock: Clock, ticks: t.Callable[[], float] = time.monotonic) -> None:
+        self._path = os.path.join(log_dir, f"{name}.progress.log")
+        self._clock, self._ticks, self._last = clock, ticks, -EVERY
 
     def __call__(self, line: str, always: bool = False) -> None:
         """Append ``line``, if it is time for one or it must be there."""
@@ -33,12 +36,10 @@ class ProgressLog:
         if not always and now - self._last < EVERY:
             return
         self._last = now
-        try:
-            ensure_folder(os.path.dirname(self.path))
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+        with contextlib.suppress(OSError, SocError):
+            ensure_folder(os.path.dirname(self._path))
+            handle = open_log(self._path)
             try:
-                os.write(handle, line.encode() + b"\n")
+                os.write(handle, f"{format_time(self._clock())} {line}\n".encode())
             finally:
                 os.close(handle)
-        except (OSError, SocError):
-            pass

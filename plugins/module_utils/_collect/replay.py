@@ -23,7 +23,6 @@ import sqlite3
 import time
 import typing as t
 from datetime import timedelta
-from pathlib import Path
 
 from .._core.argspec import ArgumentSpec, common, elasticsearch
 from .._core.clock import format_time, parse_time
@@ -34,8 +33,9 @@ from .._core.libraries import need
 from .._core.module import Run
 from .._core.reach import Reach, nowhere
 from .._core.secrets import excerpt
-from .._core.state import FILE_MODE, ensure_folder, lock
+from .._core.state import FILE_MODE, ensure_folder, lock, open_read_only
 from .archive import (
+    COLLECTED,
     Contents,
     Manifest,
     Operation,
@@ -48,9 +48,8 @@ from .archive import (
     sealed_path,
     verified,
 )
-from .ship import HOPELESS
+from .ship import unfit
 
-COLLECTED = "collected"
 MAX_WORKERS = 8
 # Seconds between two lines of progress.
 EVERY = 5.0
@@ -231,10 +230,8 @@ def _recorded(state: str) -> dict[int, int]:
     path = os.path.join(state, "journal.sqlite")
     if not os.path.exists(path):
         return {}
-    # Without a write-ahead log beside it the file is all there is, and nothing need be created to read it.
-    how = "mode=ro" if os.path.exists(path + "-wal") else "immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?{how}", uri=True)) as database:
+        with contextlib.closing(open_read_only(path)) as database:
             return dict(database.execute("SELECT segment, MAX(start + length) FROM page GROUP BY segment").fetchall())
     except sqlite3.Error as exc:
         raise StateError(f"The journal in {path} cannot be read: {exc}. Restore it from a backup.") from exc
@@ -332,7 +329,7 @@ class Outcome:
                 tally.already += 1
             else:
                 reason = answer.reasons.get(position, f"status {status}")
-                judge(status, reason)
+                unfit(status, reason, "Run again later.")
                 kind, _colon, words = reason.partition(": ")
                 self._refuse(tally, kind, f"{entry.index}/{entry.id}: {words}")
 
@@ -340,22 +337,6 @@ class Outcome:
         tally.refused += 1
         entry = self.refusals.setdefault(reason, {"count": 0, "example": excerpt(example, (), 300)})
         entry["count"] += 1
-
-
-def judge(status: int, reason: str) -> None:
-    """Return when Elasticsearch can never take the document itself; raise when it may, later or from another identity."""
-    if status in (401, 403):
-        raise AuthError(
-            f"Elasticsearch does not let this identity write: {reason}. It needs create_index and index on soc-*."
-        )
-    if status == 404:
-        raise AnswerError(
-            f"Elasticsearch has no place for a document: {reason}. Deploy the index templates with site.yml."
-        )
-    if status != 400:
-        raise Unreachable(f"Elasticsearch did not take a document (status {status}): {reason}. Run again later.")
-    if not reason.startswith(HOPELESS) or "write index" in reason:
-        raise AnswerError(f"Elasticsearch takes no documents now: {reason}. Run again later.")
 
 
 # What one call of Elasticsearch answers to a batch.

@@ -25,7 +25,7 @@ from .._core.reach import Reach, nowhere
 from .._core.rest import Http
 from .._core.state import lock
 from . import errorlog, watch
-from .archive import seal, sealed_numbers, sealed_path
+from .archive import COLLECTED, seal, sealed_numbers, sealed_path
 from .auth import open_credentials
 from .journal import Journal, WalkState
 from .normalise import Company
@@ -34,9 +34,8 @@ from .progress import ProgressLog
 from .reconcile import count
 from .ship import Shipped, ship
 from .vendor import Directory, directory, open_http
-from .walk import Rules, Walked, collect_set
+from .walk import Rules, Walked, collect_set, quiet
 
-ARCHIVE = "collected"
 # Timers are not exact: a set is due a little before its time.
 SLACK = timedelta(seconds=30)
 DAILY = timedelta(hours=24)
@@ -131,12 +130,12 @@ def fetch(run: Run, profile: dict, reach: Reach = nowhere) -> dict:
     need("requests", "elasticsearch", "orjson")
     params = run.params
     source = load_source(params, profile)
-    chosen = [_known_set(source, name) for name in params["sets"]]
+    chosen = [source.data_set(name) for name in params["sets"]]
     rules = _rules(run, source)
     seal_after = parse_duration(params["seal_after"])
     http = None if all(data_set.files for data_set in chosen) else open_vendor(source, params)
     elastic = connect(params)
-    folder, archive = os.path.join(params["state_dir"], source.name), os.path.join(params["archive_dir"], ARCHIVE)
+    folder, archive = os.path.join(params["state_dir"], source.name), os.path.join(params["archive_dir"], COLLECTED)
     with contextlib.ExitStack() as stack:
         if not run.check_mode:
             stack.enter_context(lock(os.path.join(folder, "lock")))
@@ -180,12 +179,6 @@ def is_due(last: WalkState, data_set: DataSet, now: datetime) -> bool:
     )
 
 
-def _known_set(source: Source, name: str) -> DataSet:
-    if name not in source.sets:
-        raise ConfigError(f"{source.name} has no set {name}; it has {', '.join(sorted(source.sets))}.")
-    return source.sets[name]
-
-
 def _rules(run: Run, source: Source) -> Rules:
     params = run.params
     try:
@@ -202,7 +195,7 @@ def _rules(run: Run, source: Source) -> Rules:
         since=since,
         backfill_slice=parse_duration(params["backfill_slice"]),
         reconcile=parse_duration(params["reconcile"]) if params["reconcile"] else None,
-        progress=str if run.check_mode else ProgressLog(params["log_dir"], source.name),
+        progress=quiet if run.check_mode else ProgressLog(params["log_dir"], source.name, run.clock),
     )
 
 
@@ -231,12 +224,14 @@ def _visit_all(
     """Walk through the sets, several at once where the vendor allows."""
     found, problem = Directory({}, None), None
     accounts = {key: _company("accounts", key, entry) for key, entry in (run.params.get("accounts") or {}).items()}
-    if http and source.companies and any(_needs_directory(source, data_set) for data_set in chosen):
+    named = run.params["companies"]
+    if http and source.companies and (named or any(_needs_directory(source, data_set) for data_set in chosen)):
         try:
             found = directory(source, http, accounts)
-            rules = dataclasses.replace(rules, directory=found, companies=_companies(run.params["companies"], found))
+            rules = dataclasses.replace(rules, directory=found, companies=_companies(named, found))
         except SocError as exc:
             problem = exc
+            rules = dataclasses.replace(rules, backfill=not named)
 
     def visit(data_set: DataSet) -> Visit:
         # Without the list of companies nobody may be collected, and nobody is.
@@ -317,15 +312,16 @@ def _watch(
 
 def _silence(journal: Journal, data_set: DataSet, now: datetime) -> watch.Silence | None:
     cursor = journal.cursor(data_set.name)
-    if data_set.kind == "snapshot" or not cursor:
+    newest = cursor.time if cursor else journal.last_walk(data_set.name).first
+    if data_set.kind == "snapshot" or not newest:
         return None
     rules = watch.SilenceRules(at_least=2 * data_set.every, silent_after=data_set.silent_after)
-    since = format_time(parse_time(cursor.time) - timedelta(days=rules.days + 1))
+    since = format_time(parse_time(newest) - timedelta(days=rules.days + 1))
     counts = {
         datetime.fromisoformat(f"{hour}:00").replace(tzinfo=UTC): records
         for hour, records in journal.hours(data_set.name, since).items()
     }
-    return watch.silent(counts, parse_time(cursor.time), now, rules)
+    return watch.silent(counts, parse_time(newest), now, rules)
 
 
 def _reconcile(

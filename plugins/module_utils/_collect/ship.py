@@ -66,30 +66,13 @@ def _of_vendors(payload: bytes, statuses: list[int]) -> list[int]:
 
 
 def _refused(batch: Batch, statuses: list[int], reasons: dict[int, str], clock: Clock) -> list[DeadLetter]:
-    """Dead letters for the operations that can never succeed. Any other refusal stops the shipping.
-
-    Elasticsearch also answers 400 to what only goes wrong now, such as a cluster that has no room for another index:
-    only the kinds in HOPELESS are about the document.
-    """
+    """Dead letters for the operations that can never succeed. Any other refusal stops the shipping."""
     refused, operations = [], None
     for position, status in enumerate(statuses):
         if status in (200, 201, 409):
             continue
         reason = reasons.get(position, f"status {status}")
-        if status in (401, 403):
-            raise AuthError(
-                f"Elasticsearch does not let this identity write: {reason}. It needs create_index and index on soc-*."
-            )
-        if status == 404:
-            raise AnswerError(
-                f"Elasticsearch has no place for a document: {reason}. Deploy the index templates with site.yml."
-            )
-        if status != 400:
-            raise Unreachable(
-                f"Elasticsearch did not take a document (status {status}): {reason}. The next run sends it again."
-            )
-        if not reason.startswith(HOPELESS) or "write index" in reason:
-            raise AnswerError(f"Elasticsearch takes no documents now: {reason}. They wait for the next run.")
+        unfit(status, reason, "What waits is sent by the next run.")
         operations = operations or split_operations(batch.payload)
         action, source = operations[position].splitlines()
         target = next(iter(orjson.loads(action).values()))
@@ -97,3 +80,24 @@ def _refused(batch: Batch, statuses: list[int], reasons: dict[int, str], clock: 
         letter_id = content_digest([target["_id"], target.get("version")])
         refused.append(DeadLetter(letter_id, data_set, f"Elasticsearch: {reason}", format_time(clock()), source))
     return refused
+
+
+def unfit(status: int, reason: str, later: str) -> None:
+    """Return when Elasticsearch can never take the document itself.
+
+    It also answers 400 to what only goes wrong now, such as a cluster that has no room for another index: only the
+    kinds in HOPELESS are about the document. Raises AuthError and AnswerError where somebody must do something first,
+    Unreachable otherwise; ``later`` is the sentence that says what becomes of the document then.
+    """
+    if status in (401, 403):
+        raise AuthError(
+            f"Elasticsearch does not let this identity write: {reason}. It needs create_index and index on soc-*."
+        )
+    if status == 404:
+        raise AnswerError(
+            f"Elasticsearch has no place for a document: {reason}. Deploy the index templates with site.yml."
+        )
+    if status != 400:
+        raise Unreachable(f"Elasticsearch did not take a document (status {status}): {reason}. {later}")
+    if not reason.startswith(HOPELESS) or "write index" in reason:
+        raise AnswerError(f"Elasticsearch takes no documents now: {reason}. {later}")

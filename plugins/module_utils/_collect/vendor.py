@@ -17,7 +17,7 @@ from .._core.errors import AnswerError, AuthError
 from .._core.ids import content_digest
 from .._core.rest import Http, Retries
 from .normalise import Company
-from .profile import DataSet, Source, compile_paths, dig
+from .profile import DataSet, Source, compile_paths, dig, records_of, unwrapped
 
 if t.TYPE_CHECKING:
     from .auth import BearerFile, ClientCredentials
@@ -140,6 +140,14 @@ def heeds_company(source: Source, data_set: DataSet, http: Http) -> bool:
     return not first.records
 
 
+def address(source: Source, data_set: DataSet, about: str | None) -> tuple[str, dict]:
+    """Where ``data_set`` is asked for, and the parameter that says for whom: for the company ``about``, None for all."""
+    url, rules = source.base_url + data_set.path, data_set.ask or {}
+    if about and rules.get("path"):
+        url = url.replace(f"{{{rules['path']}}}", quote(about, safe=""))
+    return url, {rules["param"]: about} if about and rules.get("param") else {}
+
+
 def pages(source: Source, data_set: DataSet, asked: Request, http: Http) -> t.Iterator[Page]:
     """The pages of one walk through ``data_set``.
 
@@ -147,12 +155,8 @@ def pages(source: Source, data_set: DataSet, asked: Request, http: Http) -> t.It
     counter, ends the walk; the caller ends it when a page brings nothing that this walk has not seen. A short page
     ends nothing, because servers cap page sizes. Raises AnswerError when the cap on pages is reached.
     """
-    url, params = source.base_url + data_set.path, dict(asked.params)
-    ask = data_set.ask or {}
-    if asked.about and ask.get("param"):
-        params[ask["param"]] = asked.about
-    if asked.about and ask.get("path"):
-        url = url.replace("{" + ask["path"] + "}", quote(asked.about, safe=""))
+    url, company = address(source, data_set, asked.about)
+    params = {**asked.params, **company}
     if data_set.paging["style"] == "page":
         return _numbered_pages(http, url, params, data_set.paging, data_set.envelope, data_set.name)
     paging = data_set.paging
@@ -171,7 +175,6 @@ def ask_by_ids(source: Source, data_set: DataSet, ids: list[str], http: Http) ->
     is missing.
     """
     rules = data_set.ask_again or {}
-    inner = data_set.envelope.get("record")
     if rules.get("by") == "search":
         fields = {**(data_set.body or {}), rules["param"]: ids}
         # By content: two companies may have records of one id.
@@ -196,7 +199,7 @@ def ask_by_ids(source: Source, data_set: DataSet, ids: list[str], http: Http) ->
             if exc.details.get("status") not in (404, 410):
                 raise
             continue
-        found.append(answer[inner] if inner and isinstance(answer, dict) and inner in answer else answer)
+        found.append(unwrapped(answer, data_set.envelope))
     return found
 
 
@@ -248,13 +251,12 @@ def _records(answer: t.Any, envelope: dict, what: str, http: Http) -> list[dict]
         raise AnswerError(
             f"The vendor refused {what}: {http.excerpt(str(answer.get(envelope.get('error', 'message'))))}."
         )
-    found = [items for paths in compile_paths(envelope["items"]) if isinstance(items := dig(answer, (paths,)), list)]
-    if not found:
+    found = records_of(answer, envelope)
+    if found is None:
         raise AnswerError(
             f"An answer to {what} has no list of records where the profile says ({', '.join(envelope['items'])})."
         )
-    inner = envelope.get("record")
-    return [record[inner] if inner and isinstance(record, dict) and inner in record else record for record in found[0]]
+    return found
 
 
 def _endless(what: str, cap: int) -> AnswerError:

@@ -34,6 +34,10 @@ NORMALISER = 1
 GIVE_UP_AFTER = 3
 
 
+def quiet(_line: str, _always: bool = False) -> None:
+    """Nobody watches."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rules:
     """What a run wants of every set.
@@ -41,7 +45,8 @@ class Rules:
     ``look_back`` is how far before the cursor a walk begins. ``provider`` is the tenant of what belongs to no company,
     ``devices`` whose firewalls are whose, by serial number or name. Open records younger than ``ask_again_for`` are
     asked for anew. ``since`` is where a backfill begins, for ``companies`` only where given, in slices of
-    ``backfill_slice``. ``reconcile`` is how far back a walk begins that counts what is there.
+    ``backfill_slice``; without ``backfill`` only a first walk begins there. ``reconcile`` is how far back a walk begins
+    that counts what is there.
     """
 
     look_back: timedelta
@@ -52,9 +57,10 @@ class Rules:
     devices: t.Mapping[str, Company] = dataclasses.field(default_factory=dict)
     since: datetime | None = None
     companies: frozenset[str] | None = None
+    backfill: bool = True
     backfill_slice: timedelta = timedelta(minutes=2)
     reconcile: timedelta | None = None
-    progress: t.Callable[[str], None] = str
+    progress: t.Callable[..., None] = quiet
 
 
 @dataclasses.dataclass
@@ -203,7 +209,7 @@ class _Walk:
         self._ask_again(http, open_since)
         whole = not self._failures and (self._ended or self._complete)
         self._finish(reconciled=bool(rules.reconcile), whole=whole)
-        if rules.since and self._set.kind != "snapshot":
+        if rules.since and rules.backfill and self._set.kind != "snapshot":
             self._backfill(http, rules, first)
 
     def _requests(
@@ -278,7 +284,7 @@ class _Walk:
         resumable = bool(self._set.paging.get("from"))
         for asked, owner in self._requests(http, rules, start, rules.companies):
             for page in pages(self._source, self._set, asked, http):
-                times = self.take(page, page.records, owner, follow=False)
+                times = self.take(page, page.records, owner, follow=False, only=rules.companies)
                 if times is None or (times and resumable and min(times) > format_time(goal)):
                     break
                 if times and resumable and len(self._set.variants) == 1:
@@ -292,7 +298,7 @@ class _Walk:
                     break
         state = Backfill(format_time(goal), done=True)
         self._journal.move_backfill(name, what, state)
-        rules.progress(_progress(self._source.name, name, rules.since, goal, goal))
+        rules.progress(_progress(self._source.name, name, rules.since, goal, goal), True)
         return state
 
     # What becomes of them
@@ -304,10 +310,12 @@ class _Walk:
         owner: Company | None = None,
         follow: bool = True,
         retried: t.Sequence[str] = (),
+        only: frozenset[str] | None = None,
     ) -> list[str] | None:
         """Journal one page. The times of its records, or None when it brought nothing that this walk had not seen.
 
-        ``follow`` says whether the cursor goes with it. ``retried`` are dead letters that the records come from.
+        ``follow`` says whether the cursor goes with it. ``retried`` are dead letters that the records come from, and
+        ``only`` the companies that count.
         """
         now = self._clock()
         observed, before, skipped = format_time(now), len(self._unused), 0
@@ -317,7 +325,7 @@ class _Walk:
             try:
                 if isinstance(record, tuple):
                     raise Malformed(record[1])
-                if wanted(record, self._set, None if owner else self._collected):
+                if wanted(record, self._set, None if owner else only or self._collected):
                     company = owner or self._device(record)
                     document = normalise(
                         record, self._source, self._set, observed, self._journal.slug_of, company, self._names

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import tempfile
 import typing as t
+from pathlib import Path
 
 from .errors import Locked, StateError
 
@@ -59,6 +60,13 @@ def open_database(path: str, schema: str) -> sqlite3.Connection:
             f"The state in {path} cannot be opened: {exc}. Check free disk space and the owner of the folder."
         ) from exc
     return database
+
+
+def open_read_only(path: str) -> sqlite3.Connection:
+    """Open the SQLite database ``path``, which exists, and leave all beside it as it is. Raises sqlite3.Error."""
+    # Without a write-ahead log beside it the file is all there is, and nothing need be created to read it.
+    how = "mode=ro" if os.path.exists(path + "-wal") else "immutable=1"
+    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?{how}", uri=True)
 
 
 @contextlib.contextmanager

@@ -394,7 +394,7 @@ class TestBackfill:
 
         def run(**rules: t.Any) -> t.Any:
             source = load(merge(cyberalarm.PROFILE, {"base_url": "https://vendor.example"}))
-            asked = dataclasses.replace(RULES, since=parse_time(at(1950)), progress=lines.append, **rules)
+            asked = dataclasses.replace(RULES, since=parse_time(at(1950)), progress=lambda line, always=False: lines.append(line), **rules)
             vendor = t.cast(t.Any, Vendor(ticking))
             return collect_set(journal, source, source.sets["logs"], vendor, lambda: moment[0], asked).tally
 
@@ -421,6 +421,21 @@ class TestBackfill:
         vendor = Vendor(self.logs())
         walk(journal, "logs", vendor, since=parse_time(at(950)), companies=frozenset({"c1"}))
         assert [call["company_ids"] for call in vendor.calls if call.get("from") == at(950)][0] == ["c1"]
+
+    def test_a_list_of_all_companies_is_read_for_the_one(self, journal: Journal) -> None:
+        beta = {"data": {"id": "c2", "name": "Beta BV"}}
+        alerts = Alerts(hacker_alert("a", 1, 1), *[hacker_alert(f"b{number}", 900 + number, 1) for number in range(3)])
+        walk(journal, "hacker_alerts", Vendor(alerts), since=parse_time(at(30)))
+        alerts.records += [hacker_alert("old", 1000, 1) | {"company": beta}, hacker_alert("older", 1001, 1)]
+        before = {document["event"]["id"] for document in sources(journal)}
+        walk(journal, "hacker_alerts", Vendor(alerts), since=parse_time(at(1100)), companies=frozenset({"c2"}))
+        assert {document["event"]["id"] for document in sources(journal)} - before == {"old"}
+
+    def test_without_the_directory_of_companies_it_waits(self, journal: Journal) -> None:
+        walk(journal, "logs", Vendor(self.logs()), since=parse_time(at(150)))
+        vendor = Vendor(self.logs())
+        walk(journal, "logs", vendor, since=parse_time(at(950)), backfill=False)
+        assert at(950) not in [call.get("from") for call in vendor.calls]
 
 
 class TestDue:

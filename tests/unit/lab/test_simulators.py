@@ -374,16 +374,19 @@ class TestSyslog:
 
     def test_the_lines_of_a_company_are_those_of_its_firebox(self) -> None:
         world, company = World(per_day=400, now=NOW), COMPANIES[1]
-        lines = world.firebox_lines(company, NOW - timedelta(days=1), NOW)
+        day_before, half = NOW - timedelta(days=1), NOW - timedelta(hours=12)
+        records = world.firebox_records(company, day_before, NOW)
+        lines = [record.body["line"] for record in records]
         name, serial = company.firebox
         assert all(f" {name} {serial} (2026-11-0" in line for line in lines)
         codes = {line.split('msg_id="')[1][:9] for line in lines}
         assert codes >= {"3000-0148", "3000-0150", "3000-0153", "2CFF-0000", "020B-0001", "3E00-0002", "1100-0005"}
         assert len(set(lines)) == len(lines)
-        half = NOW - timedelta(hours=12)
-        parts = world.firebox_lines(company, NOW - timedelta(days=1), half), world.firebox_lines(company, half, NOW)
-        assert parts[0] + parts[1] == lines
-        assert world.firebox_lines(COMPANIES[4], NOW - timedelta(days=1), NOW) == []
+        assert records == [
+            *world.firebox_records(company, day_before, half),
+            *world.firebox_records(company, half, NOW),
+        ]
+        assert world.firebox_records(COMPANIES[4], day_before, NOW) == []
 
 
 def test_hacker_alerts_come_in_two_lists_newest_first(lab: Simulators, client: Client) -> None:
