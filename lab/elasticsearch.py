@@ -253,6 +253,9 @@ class Elasticsearch:
             "path.repo": [str(self.snapshots)],
             # A developer's disk is often nearly full; the watermark would make every index read-only.
             "cluster.routing.allocation.disk.threshold_enabled": False,
+            # Collecting for the first time makes 150 indices. By default a node begins four shards at a time, with cluster
+            # states to write for each four.
+            "cluster.routing.allocation.node_initial_primaries_recoveries": 200,
             "xpack.security.enabled": True,
             "xpack.security.enrollment.enabled": False,
             "xpack.security.http.ssl": tls,

@@ -11,54 +11,12 @@ class ModuleDocFragment:
     # Kept equal to argument_spec() in plugins/module_utils/_collect/run.py. Defaults that differ by vendor are in the modules.
     DOCUMENTATION = r"""
 options:
-  token_file:
-    description:
-      - File on the target that holds the vendor's bearer token on one line.
-      - It is read again when the vendor says that the token has expired.
-      - Give either this, or O(client_id) with its secret.
-    type: path
-  client_id:
-    description:
-      - Client for which the vendor gives tokens (OAuth 2.0 client credentials).
-    type: str
-  client_secret:
-    description:
-      - Secret of O(client_id).
-    type: str
-  client_secret_file:
-    description:
-      - File on the target that holds O(client_secret) on one line.
-    type: path
-  api_key:
-    description:
-      - Key that is sent beside the token, in the header that the profile names, where the vendor asks for one.
-    type: str
-  api_key_file:
-    description:
-      - File on the target that holds O(api_key) on one line.
-    type: path
-  ca_path:
-    description:
-      - File with the certificate of the authority that signed the vendor's own, in PEM.
-      - By default the authorities that the target trusts.
-    type: path
-  timeout:
-    description:
-      - Seconds to wait for one answer of the vendor.
-    type: int
-    default: 30
   only_due:
     description:
       - Whether only those sets are collected whose interval has passed since their last complete walk.
       - Every set has its interval in the O(profile), C(sets.NAME.every), of five minutes or a day.
     type: bool
     default: false
-  look_back:
-    description:
-      - How far before its cursor a run begins to ask, because vendors list some records late.
-      - What arrives later than this is missed, so keep it at twice the lag of the vendor. The module warns when it is less.
-    type: str
-    default: 40m
   ask_again_for:
     description:
       - How old an open record may be to be asked for anew, so that what an analyst closed at the vendor is closed here too.
@@ -93,17 +51,6 @@ options:
       - Id and name of the provider's own organisation, which is the tenant of what belongs to no company.
     type: dict
     default: {id: provider, name: Provider}
-  profile:
-    description:
-      - Parts of the source profile to be replaced, for a vendor's API that differs from what is assumed.
-      - Dictionaries merge with the shipped profile, everything else replaces it.
-    type: dict
-    default: {}
-  state_dir:
-    description:
-      - Folder of the journals; each source has its own below it.
-    type: path
-    default: /var/lib/soc
   log_dir:
     description:
       - Folder of the error and progress logs.
@@ -125,6 +72,4 @@ options:
       - Either way what one set or company breaks does not stop the others.
     type: bool
     default: false
-requirements:
-  - requests
 """

@@ -31,6 +31,7 @@ options:
     default: [logs, probes]
 extends_documentation_fragment:
   - netcure.soc.fetch
+  - netcure.soc.vendor
   - netcure.soc.elasticsearch
   - netcure.soc.common
   - netcure.soc.attributes.actiongroup_elasticsearch

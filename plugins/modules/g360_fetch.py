@@ -68,6 +68,7 @@ options:
     default: v1
 extends_documentation_fragment:
   - netcure.soc.fetch
+  - netcure.soc.vendor
   - netcure.soc.elasticsearch
   - netcure.soc.common
   - netcure.soc.attributes.actiongroup_elasticsearch

@@ -33,45 +33,11 @@ options:
     type: str
     choices: [v1, v2]
     default: v1
-  token_file:
-    description:
-      - File on the target that holds the vendor's bearer token on one line.
-    type: path
-  client_id:
-    description:
-      - Id of the client for whom the vendor gives out tokens, in place of O(token_file).
-    type: str
-  client_secret:
-    description:
-      - Secret of O(client_id).
-    type: str
-  client_secret_file:
-    description:
-      - File on the target that holds O(client_secret) on one line.
-    type: path
-  api_key:
-    description:
-      - Key that is sent beside the token, in the header that the profile names, where the vendor asks for one.
-    type: str
-  api_key_file:
-    description:
-      - File on the target that holds O(api_key) on one line.
-    type: path
   accounts:
     description:
       - The accounts to ask about, for sources that have no list of companies; account id to C(id) and C(name).
     type: dict
     default: {}
-  ca_path:
-    description:
-      - File with the certificate of the authority that signed the vendor's own, in PEM.
-      - By default the authorities that the target trusts.
-    type: path
-  timeout:
-    description:
-      - Seconds to wait for one answer of the vendor.
-    type: int
-    default: 30
   syslog_files:
     description:
       - Files to look at, for data sets that are read from files. Patterns may be used.
@@ -84,24 +50,8 @@ options:
     type: list
     elements: str
     default: []
-  look_back:
-    description:
-      - The O(look_back) of the fetch module, to be held against how late records came so far.
-    type: str
-    default: 40m
-  profile:
-    description:
-      - Parts of the source profile to be replaced, as given to the fetch module.
-    type: dict
-    default: {}
-  state_dir:
-    description:
-      - Folder of the journals; each source has its own below it.
-    type: path
-    default: /var/lib/soc
-requirements:
-  - requests
 extends_documentation_fragment:
+  - netcure.soc.vendor
   - netcure.soc.elasticsearch
   - netcure.soc.common
   - netcure.soc.attributes.actiongroup_elasticsearch

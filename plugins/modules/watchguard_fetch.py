@@ -53,6 +53,7 @@ options:
     default: {}
 extends_documentation_fragment:
   - netcure.soc.fetch
+  - netcure.soc.vendor
   - netcure.soc.elasticsearch
   - netcure.soc.common
   - netcure.soc.attributes.actiongroup_elasticsearch

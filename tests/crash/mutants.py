@@ -174,8 +174,8 @@ MUTANTS = (
     Mutant(
         "cursor page by page, newest first",
         "_collect/walk.py",
-        'self._ordered = not data_set.files and data_set.paging["style"] == "search_after"',
-        "self._ordered = not data_set.files",
+        '            and data_set.paging["style"] == "search_after"\n            and not data_set.ask\n',
+        "            and not data_set.ask\n",
     ),
     Mutant(
         "early stop ignores open records",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import re
 import tokenize
@@ -128,3 +129,49 @@ def test_the_execution_environment_needs_what_the_runtime_needs() -> None:
     assert packages == requirements("bindep.txt")
     role = yaml.safe_load((ROOT / "roles/runtime/defaults/main.yml").read_text("utf-8"))["runtime_packages"]
     assert {line.split()[0] for line in packages if "dpkg" in line} <= set(role)
+
+
+class Specified(Exception):
+    """What a module gives to AnsibleModule."""
+
+
+def specified(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
+    """The argument spec that the module ``name`` starts with."""
+
+    def start(argument_spec: dict, **_rules: object) -> None:
+        raise Specified(argument_spec)
+
+    module = importlib.import_module(f"ansible_collections.netcure.soc.plugins.modules.{name}")
+    monkeypatch.setattr(module, "AnsibleModule", start)
+    with pytest.raises(Specified) as caught:
+        module.main()
+    return caught.value.args[0]
+
+
+def documented(path: Path) -> dict[str, dict]:
+    """The options that the module in ``path`` documents, itself and by its fragments. No fragment has one of another's."""
+    module = importlib.import_module(f"ansible_collections.netcure.soc.plugins.modules.{path.stem}")
+    told = yaml.safe_load(module.DOCUMENTATION)
+    options = dict(told.get("options") or {})
+    for fragment in told["extends_documentation_fragment"]:
+        name, _dot, part = fragment.removeprefix("netcure.soc.").partition(".")
+        parts = importlib.import_module(
+            f"ansible_collections.netcure.soc.plugins.doc_fragments.{name}"
+        ).ModuleDocFragment
+        more = yaml.safe_load(getattr(parts, (part or "documentation").upper())).get("options") or {}
+        assert not options.keys() & more.keys()
+        options |= more
+    return options
+
+
+def told_of(entry: dict, nested: str) -> dict:
+    """What documentation and argument spec both say of one option."""
+    facts = {key: entry[key] for key in ("elements", "choices", "default") if entry.get(key) is not None}
+    facts |= {"type": entry.get("type", "str"), "required": bool(entry.get("required"))}
+    return facts | {"options": {name: told_of(inner, nested) for name, inner in (entry.get(nested) or {}).items()}}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_options_of_a_module_are_those_that_it_documents(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {name: told_of(entry, "options") for name, entry in specified(path.stem, monkeypatch).items()}
+    assert spec == {name: told_of(entry, "suboptions") for name, entry in documented(path).items()}

@@ -168,20 +168,11 @@ class Survey:
 # Reading
 
 
-def read_blocks(path: str, block: int = BLOCK) -> t.Iterator[bytes]:
-    """The content of the sealed segment in ``path`` in blocks of about ``block`` bytes, each of whole operations.
-
-    Raises ArchiveError where the file is damaged.
-    """
-    try:
-        with open(path, "rb") as handle:
-            yield from blocks_of(handle, path, block)
-    except OSError as exc:
-        raise ArchiveError(f"The archive {path} cannot be read: {exc.strerror}.") from exc
-
-
 def blocks_of(handle: t.BinaryIO, path: str, block: int = BLOCK) -> t.Iterator[bytes]:
-    """The same for an open file; ``path`` is for messages."""
+    """The content of the sealed segment ``handle`` in blocks of about ``block`` bytes, each of whole operations.
+
+    ``path`` is for messages. Raises ArchiveError where the file is damaged.
+    """
     try:
         with gzip.GzipFile(fileobj=handle, mode="rb") as content:
             yield from whole_operations(content.read, block)
@@ -278,11 +269,6 @@ def sealed_numbers(folder: str, source: str) -> list[int]:
         raise ArchiveError(f"The archive {folder} cannot be read: {exc.strerror}.") from exc
     found = (re.fullmatch(r"([0-9]{8,})\.(?:ndjson\.gz|manifest\.json)", name) for name in names)
     return sorted({int(match[1]) for match in found if match})
-
-
-def manifests(folder: str, source: str) -> list[Manifest]:
-    """All manifests of ``source`` in order. Raises StateError for the first that is missing or damaged."""
-    return [read_manifest(sealed_path(folder, source, number)) for number in sealed_numbers(folder, source)]
 
 
 def _manifest_path(path: str) -> str:
@@ -419,6 +405,9 @@ def seal(
         contents, blocks = _compress(raw, partial)
         reach("after_compress")
         gz_bytes, gz_sha256 = _read_back(partial, path, contents)
+        if known and _begins(known, contents):  # a journal that was restored from a backup: the archive has more of it
+            os.unlink(partial)
+            return known
         if _raw_sha256(path, known) not in (None, contents.raw_sha256):
             raise ArchiveError(
                 f"The archive {path} holds other documents than the journal's segment of that number. Nothing was"
@@ -488,6 +477,21 @@ def _raw_sha256(path: str, known: Manifest | None) -> str | None:
             return _content(handle, path)[0]
     except (FileNotFoundError, ArchiveError):
         return None
+
+
+def _begins(manifest: Manifest, contents: Contents) -> bool:
+    """Whether the archive has all of ``contents`` and, behind it, more."""
+    if manifest.contents.raw_bytes <= contents.raw_bytes:
+        return False
+    digest, left = hashlib.sha256(), contents.raw_bytes
+    try:
+        with verified(manifest) as handle, gzip.GzipFile(fileobj=handle, mode="rb") as content:
+            while left and (piece := content.read(min(left, 1 << 20))):
+                digest.update(piece)
+                left -= len(piece)
+    except (ArchiveError, EOFError, zlib.error, gzip.BadGzipFile):
+        return False
+    return not left and digest.hexdigest() == contents.raw_sha256
 
 
 def _is_whole(manifest: Manifest) -> bool:

@@ -44,6 +44,7 @@ from .diagnosis import (
 )
 from .ecs import FIELDS
 from .normalise import Company
+from .options import vendor_options
 from .profile import DataSet, Source, compile_paths, dig, records_of
 from .profiles import cyberalarm, guardian360, watchguard
 from .run import load_source, open_vendor
@@ -80,28 +81,12 @@ def argument_spec() -> ArgumentSpec:
             "source": {"type": "str", "required": True, "choices": sorted(PROFILES)},
             "base_url": {"type": "str"},
             "api_version": {"type": "str", "choices": ["v1", "v2"], "default": "v1"},
-            "token_file": {"type": "path", "no_log": False},
-            "client_id": {"type": "str"},
-            "client_secret": {"type": "str", "no_log": True},
-            "client_secret_file": {"type": "path", "no_log": False},
-            "api_key": {"type": "str", "no_log": True},
-            "api_key_file": {"type": "path", "no_log": False},
             "accounts": {"type": "dict", "default": {}},
-            "ca_path": {"type": "path"},
-            "timeout": {"type": "int", "default": 30},
             "syslog_files": {"type": "list", "elements": "path", "default": ["/var/log/firebox/*.log"]},
             "sets": {"type": "list", "elements": "str", "default": []},
-            "look_back": {"type": "str", "default": "40m"},
-            "profile": {"type": "dict", "default": {}},
-            "state_dir": {"type": "path", "default": "/var/lib/soc"},
-        },
-        mutually_exclusive=[
-            ("api_key", "api_key_file"),
-            ("client_secret", "client_secret_file"),
-            ("token_file", "client_id"),
-        ],
+        }
     )
-    return own.merge(elasticsearch()).merge(common())
+    return own.merge(vendor_options()).merge(elasticsearch()).merge(common())
 
 
 def examine(run: Run) -> dict:

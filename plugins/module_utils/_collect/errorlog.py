@@ -13,6 +13,7 @@ import os
 import typing as t
 
 from .._core.errors import SocError
+from .._core.secrets import excerpt
 from .._core.state import FILE_MODE, ensure_folder
 
 MAX_SIZE = 1024 * 1024
@@ -55,8 +56,7 @@ def write(log_dir: str, source: str, lines: t.Iterable[str], max_size: int = MAX
 
 def one_line(text: str) -> str:
     """``text`` without line breaks and control characters, and not endless."""
-    words = "".join(c if c.isprintable() else " " for c in text[: 4 * MAX_LINE]).split()
-    return " ".join(words)[:MAX_LINE]
+    return excerpt(text[: 4 * MAX_LINE], (), MAX_LINE)
 
 
 def open_log(path: str) -> int:

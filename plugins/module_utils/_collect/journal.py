@@ -56,7 +56,8 @@ CREATE TABLE IF NOT EXISTS cursor (data_set TEXT PRIMARY KEY, time TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS position (
     data_set TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (data_set, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS walk (
-    data_set TEXT PRIMARY KEY, number INTEGER NOT NULL, first TEXT, began TEXT, completed TEXT, reconciled TEXT) WITHOUT ROWID;
+    data_set TEXT PRIMARY KEY, number INTEGER NOT NULL, first TEXT, began TEXT, completed TEXT, reconciled TEXT,
+    falling INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS backfill (
     data_set TEXT NOT NULL, what TEXT NOT NULL, reached TEXT NOT NULL, done INTEGER NOT NULL,
     PRIMARY KEY (data_set, what)) WITHOUT ROWID;
@@ -67,7 +68,7 @@ CREATE TABLE IF NOT EXISTS lag (
 CREATE TABLE IF NOT EXISTS company (id TEXT PRIMARY KEY, slug TEXT NOT NULL UNIQUE) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_letter (
     id TEXT PRIMARY KEY, data_set TEXT NOT NULL, reason TEXT NOT NULL, observed TEXT NOT NULL, record BLOB NOT NULL,
-    setup TEXT) WITHOUT ROWID;
+    setup TEXT, owner TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 """
 
 
@@ -94,7 +95,8 @@ class Known:
 class DeadLetter:
     """A record, or a value of one, that could not be used, and why.
 
-    ``setup`` stands for the settings under which a whole record failed: under others it is tried again.
+    ``setup`` stands for the settings under which a whole record failed: under others it is tried again. ``owner`` is the
+    company that was asked about, [id, name] as JSON, where the record does not say.
     """
 
     id: str
@@ -103,6 +105,7 @@ class DeadLetter:
     observed: str
     record: bytes
     setup: str | None = None
+    owner: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,19 +189,24 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class WalkState:
-    """When a data set was last walked through to the end, last reconciled, and walked at first; None for never."""
+    """When a data set was last walked through to the end, last reconciled, and walked at first; None for never.
+
+    ``falling`` says whether all of it came newest first when it was last seen to the end.
+    """
 
     completed: str | None
     reconciled: str | None
     first: str | None = None
+    falling: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Backfill:
-    """How far a backfill came, as the time that its next step starts from."""
+    """How far a backfill came, as the time that its next step starts from; ``paused`` until the next run."""
 
     reached: str
     done: bool
+    paused: bool = False
 
 
 def _serialised(method: t.Callable) -> t.Callable:
@@ -236,11 +244,13 @@ class Journal:
         self._segments = Segments(os.path.join(folder, "segments"), sealed, rehearsal, reach)
         self._db = _private_copy(path) if rehearsal else open_database(path, SCHEMA)
         self._opened = ""
-        # A journal that was lost and begins anew goes on with the numbers: the archive keeps what it has.
-        self._segments.number = archived + 1
+        # A journal that was lost and begins anew goes on with the numbers: the archive keeps what it has, and so does the
+        # folder. Once it has walked, a file that no segment stands for is a first page that was not committed.
+        anew = not self._query("SELECT 1 FROM walk LIMIT 1")
+        self._segments.number = max(archived, self._segments.newest() if anew else 0) + 1
         for number, is_sealed in self._query("SELECT number, sealed FROM segment ORDER BY number DESC LIMIT 1"):
             self._segments.number, self._segments.size = (
-                (number + 1, 0) if is_sealed else (number, self._vouched(number))
+                (max(number, archived) + 1, 0) if is_sealed or archived >= number else (number, self._vouched(number))
             )
         self._slugs = {row["id"]: row["slug"] for row in self._query("SELECT id, slug FROM company")}
 
@@ -324,13 +334,14 @@ class Journal:
         """How many records could not be used, ever."""
         return self._query("SELECT COUNT(*) FROM dead_letter")[0][0]
 
-    def retriable(self, data_set: str, setup: str, limit: int = 500) -> list[tuple[str, bytes]]:
-        """(id, record) of dead letters that are whole records and failed under other settings than ``setup``."""
+    def retriable(self, data_set: str, setup: str, limit: int = 500) -> list[DeadLetter]:
+        """Dead letters of one owner that are whole records and failed under other settings than ``setup``, newest first."""
         rows = self._query(
-            "SELECT id, record FROM dead_letter WHERE data_set = ? AND setup <> ? ORDER BY id LIMIT ?",
+            "SELECT * FROM dead_letter WHERE data_set = ?1 AND setup <> ?2 AND owner ="
+            " (SELECT owner FROM dead_letter WHERE data_set = ?1 AND setup <> ?2 LIMIT 1) ORDER BY observed DESC, id LIMIT ?3",
             (data_set, setup, limit),
         )
-        return [tuple(row) for row in rows]
+        return [DeadLetter(*row) for row in rows]
 
     @_serialised
     def slug_of(self, tenant_id: str, name: str) -> str:
@@ -361,17 +372,29 @@ class Journal:
             return self._db.execute("SELECT number FROM walk WHERE data_set = ?", (data_set,)).fetchone()[0]
 
     @_serialised
-    def end_walk(self, data_set: str, cursor: Cursor | None, whole: bool = True, reconciled: bool = False) -> None:
-        """The walk came to its end: the cursor moves to the newest record, and a set that was seen whole is not due."""
+    def end_walk(
+        self,
+        data_set: str,
+        cursor: Cursor | None,
+        whole: bool = True,
+        reconciled: bool = False,
+        falling: bool | None = None,
+    ) -> None:
+        """The walk came to its end: the cursor moves to the newest record, and a set that was seen whole is not due.
+
+        ``falling`` says whether it came newest first; None where the walk cannot tell.
+        """
         with transaction(self._db) as db:
             if cursor:
                 _move_cursor(db, data_set, cursor)
             for column in ["completed"] * whole + ["reconciled"] * reconciled:
                 db.execute(f"UPDATE walk SET {column} = began WHERE data_set = ?", (data_set,))
+            if falling is not None:
+                db.execute("UPDATE walk SET falling = ? WHERE data_set = ?", (falling, data_set))
 
     def last_walk(self, data_set: str) -> WalkState:
         """When ``data_set`` was last walked through to the end."""
-        rows = self._query("SELECT completed, reconciled, first FROM walk WHERE data_set = ?", (data_set,))
+        rows = self._query("SELECT completed, reconciled, first, falling FROM walk WHERE data_set = ?", (data_set,))
         return WalkState(*rows[0]) if rows else WalkState(None, None)
 
     def backfill(self, data_set: str, what: str) -> Backfill | None:
@@ -621,8 +644,8 @@ def _count(db: sqlite3.Connection, table: str, column: str, data_set: str, count
 def _insert_dead(db: sqlite3.Connection, dead: t.Sequence[DeadLetter]) -> int:
     before = db.total_changes
     db.executemany(
-        "INSERT OR IGNORE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
-        [(letter.id, letter.data_set, letter.reason, letter.observed, letter.record, letter.setup) for letter in dead],
+        "INSERT OR IGNORE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [dataclasses.astuple(letter) for letter in dead],
     )
     return db.total_changes - before
 

@@ -184,7 +184,7 @@ def derive_state(document: Document, record: dict, rules: Derived, before: str |
     """
     status, seen = dig(record, rules.status), None
     try:
-        seen = parse_time(dig(record, rules.seen))
+        seen = parse_time(dig(record, rules.seen), rules.zone)
     except ValueError:
         pass  # it never reported, or the vendor does not say when
     offline = str(status).lower() == OFFLINE or (seen is not None and now - seen > rules.offline_after)

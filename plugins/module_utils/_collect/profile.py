@@ -89,6 +89,7 @@ class Derived:
     seen: Paths
     offline_after: timedelta
     recent: timedelta
+    zone: str = "UTC"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +259,7 @@ def _load_set(name: str, entry: dict, shared: dict[str, dict]) -> DataSet:
         ),
         open_until=tuple(entry["open_until"].split(".")) if entry.get("open_until") else None,
         ask_again=ask_again,
-        derive=_load_derived(derive) if derive else None,
+        derive=_load_derived(derive, zone) if derive else None,
         assumed=bool(entry.get("assumed")),
         digest=content_digest([entry, shared]),
     )
@@ -283,11 +284,12 @@ def _load_field(target: str, paths: Paths, convert: Convert) -> Field:
     return Field(tuple(target.split(".")), paths, paths[0][0] if alone else None, convert)
 
 
-def _load_derived(entry: dict) -> Derived:
+def _load_derived(entry: dict, zone: str) -> Derived:
     return Derived(
         target=tuple(entry["field"].split(".")),
         status=compile_paths(entry["status"]),
         seen=compile_paths(entry["seen"]),
         offline_after=parse_duration(entry["offline_after"]),
         recent=parse_duration(entry["recent"]),
+        zone=zone,
     )

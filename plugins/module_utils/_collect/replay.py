@@ -27,7 +27,7 @@ from datetime import timedelta
 from .._core.argspec import ArgumentSpec, common, elasticsearch
 from .._core.clock import format_time, parse_time
 from .._core.elastic import BulkOutcome, Elastic, connect
-from .._core.errors import AnswerError, ArchiveError, AuthError, ConfigError, SocError, StateError, Unreachable
+from .._core.errors import AnswerError, ArchiveError, AuthError, ConfigError, SocError, StateError
 from .._core.ids import check_index_pattern
 from .._core.libraries import need
 from .._core.module import Run

@@ -29,6 +29,7 @@ from .archive import COLLECTED, seal, sealed_numbers, sealed_path
 from .auth import open_credentials
 from .journal import Journal, WalkState
 from .normalise import Company
+from .options import vendor_options
 from .profile import DataSet, Source, load, merge
 from .progress import ProgressLog
 from .reconcile import count
@@ -45,32 +46,21 @@ PROVIDER = {"id": "provider", "name": "Provider"}
 
 
 def argument_spec(profile: dict) -> ArgumentSpec:
-    """Options of a fetch module for ``profile`` (doc fragment ``fetch``)."""
+    """Options of a fetch module for ``profile`` (doc fragments ``fetch`` and ``vendor``)."""
     sets = sorted(profile["sets"])
     options: dict[str, dict] = {
         "base_url": {
             "type": "str",
             **({"default": profile["base_url"]} if profile["base_url"] else {"required": True}),
         },
-        "token_file": {"type": "path", "no_log": False},
-        "client_id": {"type": "str"},
-        "client_secret": {"type": "str", "no_log": True},
-        "client_secret_file": {"type": "path", "no_log": False},
-        "api_key": {"type": "str", "no_log": True},
-        "api_key_file": {"type": "path", "no_log": False},
-        "ca_path": {"type": "path"},
-        "timeout": {"type": "int", "default": 30},
         "sets": {"type": "list", "elements": "str", "choices": sets, "default": sets},
         "only_due": {"type": "bool", "default": False},
-        "look_back": {"type": "str", "default": "40m"},
         "ask_again_for": {"type": "str", "default": "30d"},
         "since": {"type": "str"},
         "companies": {"type": "list", "elements": "str", "default": []},
         "backfill_slice": {"type": "str", "default": "2m"},
         "reconcile": {"type": "str"},
         "provider": {"type": "dict", "default": PROVIDER},
-        "profile": {"type": "dict", "default": {}},
-        "state_dir": {"type": "path", "default": "/var/lib/soc"},
         "log_dir": {"type": "path", "default": "/var/log/soc"},
         "archive_dir": {"type": "path", "default": "/srv/soc/archive"},
         "seal_after": {"type": "str", "default": "24h"},
@@ -83,8 +73,7 @@ def argument_spec(profile: dict) -> ArgumentSpec:
     if any(entry.get("files") for entry in profile["sets"].values()):
         options["syslog_files"] = {"type": "list", "elements": "path", "default": ["/var/log/firebox/*.log"]}
         options["devices"] = {"type": "dict", "default": {}}
-    exclusive = [("api_key", "api_key_file"), ("token_file", "client_id"), ("client_secret", "client_secret_file")]
-    return ArgumentSpec(options, mutually_exclusive=exclusive).merge(elasticsearch()).merge(common())
+    return ArgumentSpec(options).merge(vendor_options()).merge(elasticsearch()).merge(common())
 
 
 def load_source(params: dict, profile: dict) -> Source:
@@ -224,6 +213,10 @@ def _visit_all(
     """Walk through the sets, several at once where the vendor allows."""
     found, problem = Directory({}, None), None
     accounts = {key: _company("accounts", key, entry) for key, entry in (run.params.get("accounts") or {}).items()}
+    if not accounts and (source.companies or {}).get("option") and any(data_set.ask for data_set in chosen):
+        raise ConfigError(
+            "The option accounts is empty: say which accounts are to be asked about, or leave their set out of sets."
+        )
     named = run.params["companies"]
     if http and source.companies and (named or any(_needs_directory(source, data_set) for data_set in chosen)):
         try:
@@ -337,6 +330,9 @@ def _reconcile(
             rows = count(journal, None if journal.waiting() else elastic, source, visit.data_set, offered, since, until)
         except AuthError as exc:
             run.warn(f"The index cannot be counted: {exc.message} Give the collector's key the privilege read.")
+            rows = count(journal, None, source, visit.data_set, offered, since, until)
+        except SocError as exc:
+            run.warn(f"The index cannot be counted: {exc.message}")
             rows = count(journal, None, source, visit.data_set, offered, since, until)
         total = watch.totals(rows)
         if not (total.gap or total.dup):

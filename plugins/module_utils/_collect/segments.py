@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+from pathlib import Path
 
 from .._core.errors import StateError
 from .._core.reach import Reach
@@ -34,6 +35,14 @@ class Segments:
     def path(self, number: int) -> str:
         """The file of a segment that is not sealed."""
         return os.path.join(self.folder, f"{number:08d}.ndjson")
+
+    def newest(self) -> int:
+        """The greatest number that a file here has, 0 for none: what an earlier journal left stays."""
+        try:
+            names = [entry.name for entry in Path(self.folder).iterdir()]
+        except OSError:
+            return 0
+        return max((int(name[:-7]) for name in names if name.endswith(".ndjson") and name[:-7].isdecimal()), default=0)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -23,6 +23,8 @@ if t.TYPE_CHECKING:
     from .auth import BearerFile, ClientCredentials
 
 YES = (True, 1, "1", "true")
+# Statuses by which a vendor refuses one company and not the call.
+ABOUT_THE_COMPANY = (400, 403, 404, 422)
 # What no vendor can have: an answer with records about it means that the vendor does not heed the question.
 NOBODY = "soc-no-such-company"
 
@@ -123,6 +125,8 @@ def directory(source: Source, http: Http, accounts: t.Mapping[str, Company]) -> 
                 if flag_paths and dig(record, flag_paths) in YES:
                     subscribed.add(str(identity))
         if len(names) == before:
+            if listing.get("last_page") and not page.final:
+                raise AnswerError(f"The list of companies of {source.name} ended before its own counter. Run again.")
             break
     if flag_paths and not subscribed:
         raise AnswerError(
@@ -132,10 +136,18 @@ def directory(source: Source, http: Http, accounts: t.Mapping[str, Company]) -> 
 
 
 def heeds_company(source: Source, data_set: DataSet, http: Http) -> bool:
-    """Whether the vendor heeds the question about one company: of one that cannot exist it should know nothing."""
+    """Whether the vendor heeds the question about one company: of one that cannot exist it should know nothing.
+
+    The profile may say so itself (``heeds`` beside ``param``). Raises what the call raises, unless it is about the company.
+    """
+    told = (data_set.ask or {}).get("heeds")
+    if told is not None:
+        return bool(told)
     try:
         first = next(pages(source, data_set, Request(about=NOBODY), http), Page([], True))
-    except (AnswerError, AuthError):
+    except (AnswerError, AuthError) as exc:
+        if exc.details.get("status") not in ABOUT_THE_COMPANY:
+            raise
         return True
     return not first.records
 

@@ -14,7 +14,7 @@ import typing as t
 from datetime import datetime, timedelta
 
 from .._core.clock import Clock, format_time, parse_time
-from .._core.errors import SocError, StateError
+from .._core.errors import AnswerError, SocError, StateError
 from .._core.ids import content_digest
 from .._core.libraries import orjson
 from .._core.rest import Http
@@ -118,12 +118,17 @@ class _Walk:
         self._journal, self._source, self._set, self._clock = journal, source, data_set, clock
         self._names, self._collected = rules.directory.names, rules.directory.collected
         self._devices = rules.devices
+        names = sorted(self._names.items()) if data_set.tenant_id and not data_set.tenant_name else []
         devices = sorted((key, *dataclasses.astuple(company)) for key, company in rules.devices.items())
-        self._setup = content_digest([NORMALISER, data_set.digest, devices, sorted(self._names.items())])
+        self._setup = content_digest([NORMALISER, data_set.digest, devices, names])
         self._began = format_time(clock())
         cursor = journal.cursor(data_set.name)
         self._cursor = parse_time(cursor.time) if cursor else None
         self._number = journal.begin_walk(data_set.name, self._began)
+        self._first = self._number  # a second look has another number
+        self._to_the_end = True  # whether no list was left before its end
+        self._several = False  # whether a list had more than one page
+        self._falling = True  # whether everything came newest first
         self._tally = Tally(cursor_before=cursor.time if cursor else None)
         self._failures: dict[str, SocError] = {}
         self._offered: dict[str, set[str]] | None = collections.defaultdict(set) if rules.reconcile else None
@@ -135,7 +140,12 @@ class _Walk:
         self._spared: set[str] = set()  # companies of which not all was seen
         self._high: tuple[str, str] | None = None
         # Only a search begins at the cursor and goes forwards: only there may the cursor follow page by page.
-        self._ordered = not data_set.files and data_set.paging["style"] == "search_after"
+        self._ordered = (
+            not data_set.files
+            and data_set.paging["style"] == "search_after"
+            and not data_set.ask
+            and len(data_set.variants) == 1
+        )
 
     def result(self) -> Walked:
         """The walk's tally and failures."""
@@ -153,12 +163,13 @@ class _Walk:
         if self._set.kind == "snapshot":
             return
         while letters := self._journal.retriable(self._set.name, self._setup):
-            records = [orjson.loads(record) for _key, record in letters]
+            records = [orjson.loads(letter.record) for letter in letters]
             if self._set.files:
                 records = [self._parsed(raw, self._clock()) for raw in records]
-            self.take(Page(records, False), records, follow=False, retried=[key for key, _record in letters])
+            owner = Company(*orjson.loads(letters[0].owner)) if letters[0].owner else None
+            self.take(Page(records, False), records, owner, follow=False, retried=[letter.id for letter in letters])
             # What the walk itself meets, it meets for the first time.
-            self._number = self._journal.begin_walk(self._set.name, self._began)
+            self._number = self._first = self._journal.begin_walk(self._set.name, self._began)
             self._unused.clear()
 
     def read(self, rules: Rules) -> None:
@@ -190,22 +201,28 @@ class _Walk:
                 since = min(since, self._clock() - rules.reconcile)
         # Where clocks go back, times without a zone seem to lie an hour before they do.
         fold = timedelta(hours=1 if self._set.zone != "UTC" else 0)
-        floor = format_time(since - fold) if since else None
+        # Only a list that was once seen whole, and was newest first throughout, is left before its end.
+        trusted = self._journal.last_walk(self._set.name).falling and not rules.reconcile
+        floor = format_time(since - fold) if since and trusted else None
         open_since = format_time(self._clock() - rules.ask_again_for)
-        failed = 0
+        failed = answered = 0
         for asked, owner in self._requests(http, rules, since):
             before = self._tally.fetched
             try:
                 self._walk_pages(http, asked, owner, floor, open_since)
-                failed = 0
+                failed, answered = 0, answered + 1
                 if owner and self._tally.fetched == before:
                     self._spared.add(owner.id)  # an empty list does not say what is missing from it
             except SocError as exc:
-                failed += 1
-                if not owner or owner is rules.provider or failed >= GIVE_UP_AFTER:
+                # What a vendor answers is about that company; no answer is not, and neither is our own disk.
+                failed = 0 if _is_about_the_company(exc) else failed + 1
+                if not owner or owner is rules.provider or isinstance(exc, StateError) or failed >= GIVE_UP_AFTER:
                     raise
                 self._failures[owner.name] = exc
                 self._spared.add(owner.id)
+        if self._failures and not answered:
+            raise next(iter(self._failures.values()))
+        self._look_again(http, rules, since, open_since)
         self._ask_again(http, open_since)
         whole = not self._failures and (self._ended or self._complete)
         self._finish(reconciled=bool(rules.reconcile), whole=whole)
@@ -221,18 +238,37 @@ class _Walk:
         for variant in self._set.variants:
             if not ask:
                 yield Request(variant, None, since, tenants), None
-            elif ask.get("path") or heeds_company(self._source, self._set, http):
+            elif ask.get("path") or self._heeds(http):
                 for about, company in rules.directory.companies():
                     if tenants is None or company.id in tenants:
                         yield Request(variant, about, since), company
             else:
                 yield Request(variant, None, since), rules.provider
 
+    def _heeds(self, http: t.Any) -> bool:
+        """Whether figures are asked for company by company. What was found out at first stays.
+
+        A vendor that does not heed the company gives the figures of all to each: one odd answer must not do that.
+        """
+        heeds = heeds_company(self._source, self._set, http)
+        name = f"heeds {self._set.digest}"
+        before = self._journal.positions(self._set.name).get(name)
+        if before not in (None, str(heeds)):
+            raise AnswerError(
+                f"Asked for {self._set.name} of a company that does not exist, {self._source.name} answers otherwise than"
+                " before; nothing was collected. When that is for good, set tenant.ask.heeds to true or false in the profile."
+            )
+        if before is None:
+            empty = plan_page([], {}, self._number, 0)
+            self._journal.write_page(self._set.name, self._number, empty, moved=Moved(positions={name: str(heeds)}))
+        return heeds
+
     def _walk_pages(
         self, http: t.Any, asked: Request, owner: Company | None, floor: str | None, open_since: str
     ) -> None:
         oldest, falling = "9", self._set.newest_first
-        for page in pages(self._source, self._set, asked, http):
+        for number, page in enumerate(pages(self._source, self._set, asked, http)):
+            self._several = self._several or (number > 0 and bool(page.records))
             times = self.take(page, page.records, owner)
             if times is None:
                 # Nothing that this walk has not seen. Without records that is the end; with some it is where the server
@@ -242,12 +278,28 @@ class _Walk:
                 self._ended = self._ended and ended
                 return
             falling = falling and bool(times) and times == sorted(times, reverse=True) and times[0] <= oldest
+            self._falling = self._falling and falling
             oldest = min([oldest, *times])
             # Older pages hold nothing new, and nothing that was open and is not any more.
             behind = falling and floor is not None and times[0] < floor
             if behind and not self._journal.unmet_open(self._set.name, self._number, open_since, 1):
-                self._complete = False
+                self._complete = self._to_the_end = False
                 return
+
+    def _look_again(self, http: t.Any, rules: Rules, since: datetime | None, open_since: str) -> None:
+        """Walk a list of several pages once more before anything of it counts as gone.
+
+        When something left the list between two pages, the next page lacks what moved up to the one before.
+        """
+        if self._set.kind != "snapshot" or not self._several or not self._complete:
+            return
+        if not self._journal.vanished(self._set.name, self._first, self._spared, 1):
+            return
+        self._number = self._journal.begin_walk(self._set.name, self._began)
+        self._unused.clear()
+        for asked, owner in self._requests(http, rules, since):
+            if not owner or owner.id not in self._spared:
+                self._walk_pages(http, asked, owner, None, open_since)
 
     def _ask_again(self, http: t.Any, open_since: str) -> None:
         """Ask for records that were open and that the walk did not meet: somebody may have closed them."""
@@ -272,7 +324,7 @@ class _Walk:
             self._journal.move_backfill(name, what, state)
         goal = self._cursor or self._clock()
         began = self._clock()
-        while not state.done and self._clock() - began <= rules.backfill_slice:
+        while not state.done and not state.paused and self._clock() - began <= rules.backfill_slice:
             state = self._backfill_slice(http, rules, what, state, began, goal)
         self._tally.backfilled_to = None if state.done else state.reached
 
@@ -281,13 +333,20 @@ class _Walk:
     ) -> Backfill:
         name, start = self._set.name, parse_time(state.reached)
         self._number = self._journal.begin_walk(name, self._began)
-        resumable = bool(self._set.paging.get("from"))
+        resumable = bool(self._set.paging.get("from")) and not self._set.ask and len(self._set.variants) == 1
+        whole, last = True, state.reached
         for asked, owner in self._requests(http, rules, start, rules.companies):
-            for page in pages(self._source, self._set, asked, http):
+            for page in self._pages_of_one(http, asked, owner):
                 times = self.take(page, page.records, owner, follow=False, only=rules.companies)
-                if times is None or (times and resumable and min(times) > format_time(goal)):
+                if times is None:
+                    ended = page.final and not page.records
+                    whole = whole and (ended or not self._set.paging.get("last_page"))
                     break
-                if times and resumable and len(self._set.variants) == 1:
+                resumable = resumable and times == sorted(times) and (not times or times[0] >= last)
+                last = max([last, *times])
+                if times and resumable and min(times) > format_time(goal):
+                    break
+                if times and resumable:
                     state = Backfill(max(state.reached, min(max(times), format_time(goal))), done=False)
                     self._journal.move_backfill(name, what, state)
                     rules.progress(_progress(self._source.name, name, rules.since, parse_time(state.reached), goal))
@@ -296,10 +355,25 @@ class _Walk:
                         return state
                 if times and self._set.newest_first and max(times) < format_time(start):
                     break
+        if self._failures:
+            return dataclasses.replace(state, paused=True)
+        if not whole:
+            raise AnswerError(
+                f"The list {name} ended before its own counter; the next run begins this part of the past again."
+            )
         state = Backfill(format_time(goal), done=True)
         self._journal.move_backfill(name, what, state)
         rules.progress(_progress(self._source.name, name, rules.since, goal, goal), True)
         return state
+
+    def _pages_of_one(self, http: t.Any, asked: Request, owner: Company | None) -> t.Iterator[Page]:
+        """The pages of a request; what one company breaks does not stop the others."""
+        try:
+            yield from pages(self._source, self._set, asked, http)
+        except SocError as exc:
+            if not owner or not _is_about_the_company(exc):
+                raise
+            self._failures[owner.name] = exc
 
     # What becomes of them
 
@@ -325,19 +399,22 @@ class _Walk:
             try:
                 if isinstance(record, tuple):
                     raise Malformed(record[1])
-                if wanted(record, self._set, None if owner else only or self._collected):
+                if wanted(record, self._set, None if owner else _both(only, self._collected)):
                     company = owner or self._device(record)
                     document = normalise(
                         record, self._source, self._set, observed, self._journal.slug_of, company, self._names
                     )
                     documents.append((document, record))
+                elif retried:
+                    raise Malformed("it is not to be collected now")
                 else:
                     skipped += 1
                     self._unused.add(content_digest(record))
             except Malformed as exc:
-                dead.append(self._dead_letter(record, str(exc), observed))
+                dead.append(self._dead_letter(record, str(exc), observed, owner))
             except (TypeError, ValueError, OverflowError, RecursionError) as exc:
-                dead.append(self._dead_letter(record, f"it cannot be handled ({exc.__class__.__name__})", observed))
+                reason = f"it cannot be handled ({exc.__class__.__name__})"
+                dead.append(self._dead_letter(record, reason, observed, owner))
         malformed = len(dead)
         self._unused.update(letter.id for letter in dead)
         known = self._journal.known({document.id for document, _record in documents})
@@ -352,7 +429,12 @@ class _Walk:
                 for document, record in documents
             ]
         if retried:  # what was met since in a form that could be used is newer than the letter
-            documents = [entry for entry in documents if entry[0].kind == "event" or entry[0].id not in known]
+            states = {entry[0].id: entry for entry in reversed(documents) if entry[0].kind != "event"}
+            documents = [
+                entry
+                for entry in documents
+                if entry[0].kind == "event" or (entry[0].id not in known and states[entry[0].id] is entry)
+            ]
         met = [document for document, _record in documents]
         plan = plan_page(met, known, self._number, int(now.timestamp() * 1_000_000))
         dead += [self._clash(document, observed) for document in plan.clashes]
@@ -389,12 +471,13 @@ class _Walk:
         # An empty list, or one with records that cannot be read, does not say what is missing from it.
         if self._set.kind == "snapshot" and self._complete and self._tally.fetched and not self._tally.malformed:
             now = self._clock()
-            while gone := self._journal.vanished(name, self._number, self._spared):
+            while gone := self._journal.vanished(name, self._first, self._spared):
                 self._journal.write_vanished(name, self._number, gone, now)
                 self._tally.vanished += len(gone)
         if whole or self._set.files:
             cursor = Cursor(*self._high) if self._high and self._ended else None
-            self._journal.end_walk(name, cursor, whole, reconciled)
+            falling = self._falling and self._ended if self._to_the_end and self._set.newest_first else None
+            self._journal.end_walk(name, cursor, whole, reconciled, falling)
 
     def _see(self, documents: list[Document], observed: str) -> None:
         """Remember the newest record, and whether the vendor lists them in order.
@@ -426,13 +509,14 @@ class _Walk:
         name = record.get("serial") or record.get("host")
         raise Malformed(f"the option devices does not say whose device {str(name)[:60]!r} is")
 
-    def _dead_letter(self, record: t.Any, reason: str, observed: str) -> DeadLetter:
+    def _dead_letter(self, record: t.Any, reason: str, observed: str, owner: Company | None = None) -> DeadLetter:
         kept = record = record[0] if isinstance(record, tuple) else record
         if isinstance(record, dict):  # what always moves must not make another letter of it at each run
             kept = {key: value for key, value in record.items() if key not in self._set.volatile | self._set.drop}
         try:
-            key, content = content_digest([self._set.name, kept]), orjson.dumps(record)
-            return DeadLetter(key, self._set.name, reason, observed, content, self._setup)
+            whose = orjson.dumps([owner.id, owner.name]).decode() if owner else ""
+            key, content = content_digest([self._set.name, whose, kept]), orjson.dumps(record)
+            return DeadLetter(key, self._set.name, reason, observed, content, self._setup, whose)
         except TypeError:  # nested too deeply for orjson
             pass
         try:
@@ -460,3 +544,11 @@ def _progress(source: str, name: str, since: datetime | None, at: datetime, goal
     begin = t.cast(datetime, since)
     share = 1.0 if at >= goal else max(0.0, (at - begin) / (goal - begin))
     return f"{source} {name}: backfilled from {format_time(begin)} to {format_time(at)}, {share:.0%} of the way"
+
+
+def _is_about_the_company(exc: SocError) -> bool:
+    return isinstance(exc, AnswerError) or exc.details.get("status") == 403
+
+
+def _both(some: frozenset[str] | None, others: frozenset[str] | None) -> frozenset[str] | None:
+    return others if some is None else some if others is None else some & others

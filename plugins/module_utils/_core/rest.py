@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import threading
 import time
@@ -51,6 +52,19 @@ class Seen:
 def _https(url: str) -> None:
     if not url.startswith("https://"):
         raise ConfigError(f"{url} is not an https address: plain http would send the token in the clear.")
+
+
+def _decoded(content: bytes) -> t.Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        try:
+            text = json.dumps(json.loads(content), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            text = ""
+        if not text:
+            raise
+        return orjson.loads(text.encode("utf-8", "replace"))
 
 
 def _own_headers(request: t.Any) -> t.Any:
@@ -160,7 +174,7 @@ class Http:
                     renewed = True
                     continue
                 if 200 <= response.status_code < 300:
-                    return orjson.loads(content)
+                    return _decoded(content)
             except requests.exceptions.SSLError as exc:
                 raise self._error(
                     Unreachable, f"{url} is not trusted: {exc}. Give the authority's certificate as ca_path."

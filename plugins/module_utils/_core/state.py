@@ -63,9 +63,9 @@ def open_database(path: str, schema: str) -> sqlite3.Connection:
 
 
 def open_read_only(path: str) -> sqlite3.Connection:
-    """Open the SQLite database ``path``, which exists, and leave all beside it as it is. Raises sqlite3.Error."""
+    """Open the SQLite database ``path`` without creating anything. Raises sqlite3.Error, at the latest when it is read."""
     # Without a write-ahead log beside it the file is all there is, and nothing need be created to read it.
-    how = "mode=ro" if os.path.exists(path + "-wal") else "immutable=1"
+    how = "mode=ro" if os.path.exists(path + "-wal") else "mode=ro&immutable=1"
     return sqlite3.connect(f"{Path(path).absolute().as_uri()}?{how}", uri=True)
 
 

@@ -272,7 +272,11 @@ class TestCompanyByCompany:
         many = Directory({f"c{number}": f"Company {number}" for number in range(50)}, None)
 
         def answer(asked: dict) -> t.Any:
-            return Unreachable("down") if asked["company_id"] != "soc-no-such-company" else AnswerError("unknown")
+            return (
+                Unreachable("down")
+                if asked["company_id"] != "soc-no-such-company"
+                else AnswerError("unknown", status=404)
+            )
 
         vendor = Vendor(answer)
         with pytest.raises(Unreachable):
@@ -394,7 +398,9 @@ class TestBackfill:
 
         def run(**rules: t.Any) -> t.Any:
             source = load(merge(cyberalarm.PROFILE, {"base_url": "https://vendor.example"}))
-            asked = dataclasses.replace(RULES, since=parse_time(at(1950)), progress=lambda line, always=False: lines.append(line), **rules)
+            asked = dataclasses.replace(
+                RULES, since=parse_time(at(1950)), progress=lambda line, always=False: lines.append(line), **rules
+            )
             vendor = t.cast(t.Any, Vendor(ticking))
             return collect_set(journal, source, source.sets["logs"], vendor, lambda: moment[0], asked).tally
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -38,6 +40,7 @@ from ansible_collections.netcure.soc.plugins.module_utils._core.state import (
     atomic_write,
     lock,
     open_database,
+    open_read_only,
     transaction,
 )
 
@@ -195,6 +198,24 @@ class TestState:
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
         assert stat.S_IMODE((tmp_path / "db").stat().st_mode) & 0o007 == 0
+
+    @pytest.mark.parametrize("in_use", [True, False])
+    def test_reading_a_database_changes_nothing(self, tmp_path: Path, in_use: bool) -> None:
+        path = tmp_path / "what? is #1.db"
+        db = open_database(str(path), "CREATE TABLE t (a)")
+        db.execute("INSERT INTO t VALUES (1)")
+        if not in_use:
+            db.close()
+        before = sorted(tmp_path.iterdir())
+        assert len(before) == (3 if in_use else 1)
+        with contextlib.closing(open_read_only(str(path))) as reading:
+            assert reading.execute("SELECT a FROM t").fetchall() == [(1,)]
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                reading.execute("INSERT INTO t VALUES (2)")
+            assert sorted(tmp_path.iterdir()) == before
+        with pytest.raises(sqlite3.Error):
+            open_read_only(str(tmp_path / "none"))
+        assert sorted(tmp_path.iterdir()) == before
 
     def test_a_damaged_database_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "db").write_bytes(b"not a database, but long enough to be looked at" * 100)
