@@ -748,7 +748,7 @@ def operations(piece: bytes) -> t.Iterator[tuple[tuple[str, str], int, bytes]]:
     """(index and id, version, source) of each operation in bulk bytes."""
     lines = piece.splitlines()
     for action, source in zip(lines[::2], lines[1::2], strict=True):
-        target = next(iter(json.loads(action).values()))
+        (target,) = json.loads(action).values()
         yield (target["_index"], target["_id"]), target.get("version", 0), source
 
 

@@ -28,7 +28,7 @@ from .._core.errors import StateError
 from .._core.ids import document_id, slug
 from .._core.libraries import orjson
 from .._core.reach import Reach, nowhere
-from .._core.state import open_database, open_read_only, transaction
+from .._core.state import atomic_write, ensure_folder, open_database, open_read_only, transaction
 from .normalise import Document, operation
 from .segments import SEGMENT_SIZE, Segments
 
@@ -233,10 +233,15 @@ class Journal:
         *,
         sealed: t.Callable[[int], str] | None = None,
         archived: int = 0,
+        companies: str | None = None,
         rehearsal: bool = False,
         reach: Reach = nowhere,
     ) -> None:
-        """``archived`` is the number of the last segment that the archive has, of whatever journal."""
+        """``archived`` is the number of the last segment that the archive has, of whatever journal.
+
+        ``companies`` is a file beside the archive that keeps the companies' parts of index names: a journal that was
+        lost must not give one to another company, whose key opens what the first one has.
+        """
         self._reach, self._rehearsal = reach, rehearsal
         self._lock = threading.RLock()
         self._unsure = False
@@ -252,7 +257,12 @@ class Journal:
             self._segments.number, self._segments.size = (
                 (max(number, archived) + 1, 0) if is_sealed or archived >= number else (number, self._vouched(number))
             )
+        self._companies = companies
         self._slugs = {row["id"]: row["slug"] for row in self._query("SELECT id, slug FROM company")}
+        if companies and not self._slugs:
+            self._slugs = _read_companies(companies)
+            with transaction(self._db) as db:
+                db.executemany("INSERT INTO company VALUES (?, ?)", list(self._slugs.items()))
 
     def close(self) -> None:
         """Let go of the files."""
@@ -356,7 +366,17 @@ class Journal:
         with transaction(self._db):
             self._db.execute("INSERT INTO company VALUES (?, ?)", (tenant_id, chosen))
         self._slugs[tenant_id] = chosen
+        self._keep_companies()
         return chosen
+
+    def _keep_companies(self) -> None:
+        if not self._companies or self._rehearsal or not self._slugs:
+            return
+        with contextlib.suppress(
+            StateError
+        ):  # an archive that is away must not stop the collecting; the next run writes it
+            ensure_folder(os.path.dirname(self._companies))
+            atomic_write(self._companies, orjson.dumps(self._slugs, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
 
     # Walks
 
@@ -599,6 +619,7 @@ class Journal:
     def turn_segment(self, now: datetime, seal_after: timedelta) -> None:
         """Go on in a new segment when the present one is older than ``seal_after``. Called at the start of a run."""
         self._opened = format_time(now)
+        self._keep_companies()
         rows = self._query("SELECT opened FROM segment WHERE number = ?", (self._segments.number,))
         if rows and self._segments.size and now - parse_time(rows[0]["opened"]) >= seal_after:
             self._segments.turn()
@@ -648,6 +669,20 @@ def _insert_dead(db: sqlite3.Connection, dead: t.Sequence[DeadLetter]) -> int:
         [dataclasses.astuple(letter) for letter in dead],
     )
     return db.total_changes - before
+
+
+def _read_companies(path: str) -> dict[str, str]:
+    try:
+        with open(path, "rb") as handle:
+            found = orjson.loads(handle.read())
+        return {str(key): str(value) for key, value in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as exc:
+        raise StateError(
+            f"The file {path} cannot be read: {exc}. It says which company has which index; restore it from a backup of"
+            " the archive."
+        ) from exc
 
 
 def _private_copy(path: str) -> sqlite3.Connection:

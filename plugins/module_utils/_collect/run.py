@@ -133,6 +133,7 @@ def fetch(run: Run, profile: dict, reach: Reach = nowhere) -> dict:
                 folder,
                 sealed=lambda number: sealed_path(archive, source.name, number),
                 archived=max(sealed_numbers(archive, source.name), default=0),
+                companies=os.path.join(archive, source.name, "companies.json"),
                 rehearsal=run.check_mode,
                 reach=reach,
             )

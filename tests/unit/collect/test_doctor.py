@@ -53,6 +53,10 @@ COMPANY = {"id": "c1", "name": "Acme NV"}
 Answer = t.Any  # JSON, (status, bytes), or an exception
 
 
+def fail(error: SocError) -> t.NoReturn:
+    raise error
+
+
 def alarm(number: int, **fields: t.Any) -> dict:
     """An alarm of CyberAlarm, ``number`` minutes after ten o'clock."""
     return {
@@ -96,7 +100,7 @@ class CyberAlarm:
         self.calls.append({"method": method, "path": url.removeprefix("https://vendor.example"), **asked})
         answer = self.companies if url.endswith("/companies") else (self.answer or self.search)(asked)
         if isinstance(answer, SocError):
-            raise answer
+            fail(answer)
         status, content = answer if isinstance(answer, tuple) else (200, orjson.dumps(answer))
         return Seen(status, {"Date": format_datetime(self.clock, usegmt=True)}, content, 0.2)
 

@@ -401,6 +401,36 @@ class TestSealing:
             assert journal.vanished("probes", 9, spared=["c1"]) == []
 
 
+class TestCompanies:
+    def test_a_journal_that_was_lost_gives_every_company_what_it_had(self, tmp_path: Path) -> None:
+        kept = str(tmp_path / "archive/companies.json")
+        with Journal(str(tmp_path / "a"), companies=kept) as journal:
+            assert journal.slug_of("c1", "Acme") == "acme"
+            second = journal.slug_of("c2", "Acme")
+            assert second.startswith("acme-")
+        with Journal(str(tmp_path / "b"), companies=kept) as journal:
+            assert journal.slug_of("c2", "Acme") == second
+            assert journal.slug_of("c1", "Acme, with another name") == "acme"
+        assert stat.S_IMODE(os.stat(kept).st_mode) == 0o640
+
+    def test_a_list_that_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "companies.json").write_text("[")
+        with pytest.raises(StateError, match="which company has which index"):
+            Journal(str(tmp_path / "a"), companies=str(tmp_path / "companies.json"))
+
+    def test_a_rehearsal_writes_none(self, tmp_path: Path) -> None:
+        with Journal(str(tmp_path / "a"), companies=str(tmp_path / "companies.json"), rehearsal=True) as journal:
+            journal.slug_of("c1", "Acme")
+        assert not list(tmp_path.iterdir())
+
+    def test_an_archive_that_is_away_stops_nothing(self, tmp_path: Path) -> None:
+        with Journal(str(tmp_path / "a"), companies=str(tmp_path / "archive/companies.json")) as journal:
+            assert journal.slug_of("c1", "Acme") == "acme"
+            (tmp_path / "archive").rename(tmp_path / "elsewhere")
+            (tmp_path / "archive").write_text("not a folder")
+            assert journal.slug_of("c2", "Beta") == "beta"
+
+
 class TestThreads:
     def test_sets_are_journaled_side_by_side(self, tmp_path: Path, document: t.Callable) -> None:
         with Journal(str(tmp_path)) as journal:
