@@ -275,6 +275,11 @@ def _watch(
         name = visit.data_set.name
         if visit.walked and visit.walked.offered is not None and rules.reconcile:
             _reconcile(run, journal, elastic, source, visit, now - rules.reconcile)
+        if visit.walked and not visit.walked.whole and not visit.failures:
+            run.warn(
+                f"The list {name} of {source.name} repeated itself before its end. It is asked for again at the next run; if"
+                " that goes on, ask soc_doctor."
+            )
         visit.silence = _silence(journal, visit.data_set, now)
         if visit.silence:
             run.warn(f"{source.name} {name}: {visit.silence.sentence}")

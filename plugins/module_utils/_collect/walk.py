@@ -89,13 +89,15 @@ class Tally:
 class Walked:
     """What a walk leaves: its tally, what went wrong on the way, and for reconciling the ids that the vendor has.
 
-    ``offered`` are document ids by hour; ``missed`` counts those that earlier walks should have met and had not.
+    ``offered`` are document ids by hour; ``missed`` counts those that earlier walks should have met and had not. A walk
+    is ``whole`` when every list came to a proper end.
     """
 
     tally: Tally
     failures: dict[str, SocError] = dataclasses.field(default_factory=dict)
     offered: dict[str, set[str]] | None = None
     missed: int = 0
+    whole: bool = True
 
 
 def collect_set(
@@ -120,7 +122,7 @@ class _Walk:
         self._devices = rules.devices
         names = sorted(self._names.items()) if data_set.tenant_id and not data_set.tenant_name else []
         devices = sorted((key, *dataclasses.astuple(company)) for key, company in rules.devices.items())
-        self._setup = content_digest([NORMALISER, data_set.digest, devices, names])
+        self._setup = content_digest([NORMALISER, data_set.digest, devices, names, sorted(self._collected or ())])
         self._began = format_time(clock())
         cursor = journal.cursor(data_set.name)
         self._cursor = parse_time(cursor.time) if cursor else None
@@ -128,6 +130,7 @@ class _Walk:
         self._first = self._number  # a second look has another number
         self._to_the_end = True  # whether no list was left before its end
         self._several = False  # whether a list had more than one page
+        self._whole = True
         self._falling = True  # whether everything came newest first
         self._tally = Tally(cursor_before=cursor.time if cursor else None)
         self._failures: dict[str, SocError] = {}
@@ -151,7 +154,7 @@ class _Walk:
         """The walk's tally and failures."""
         cursor = self._journal.cursor(self._set.name)
         self._tally.cursor_after = cursor.time if cursor else None
-        return Walked(self._tally, self._failures, self._offered, self._missed)
+        return Walked(self._tally, self._failures, self._offered, self._missed, self._whole)
 
     # Where records come from
 
@@ -224,8 +227,8 @@ class _Walk:
             raise next(iter(self._failures.values()))
         self._look_again(http, rules, since, open_since)
         self._ask_again(http, open_since)
-        whole = not self._failures and (self._ended or self._complete)
-        self._finish(reconciled=bool(rules.reconcile), whole=whole)
+        self._whole = not self._failures and (self._ended or self._complete)
+        self._finish(reconciled=bool(rules.reconcile), whole=self._whole)
         if rules.since and rules.backfill and self._set.kind != "snapshot":
             self._backfill(http, rules, first)
 

@@ -202,6 +202,13 @@ class TestNewestFirst:
         assert walk(journal, "hacker_alerts", vendor).tally.changed == 1
         assert self.pages(vendor)[-1] == (1, 4)
 
+    def test_a_filter_that_the_vendor_does_not_heed_is_no_proper_end(self, journal: Journal) -> None:
+        page = {"success": True, "data": [hacker_alert("a", 1)], "meta": {"pagination": {"total_pages": 1}}}
+        walked = walk(journal, "hacker_alerts", Vendor(lambda asked: page))
+        assert (walked.whole, walked.failures, walked.tally.new) == (False, {}, 1)
+        assert journal.last_walk("hacker_alerts").completed is None
+        assert walk(journal, "hacker_alerts", Vendor(self.alerts())).whole
+
     def test_a_list_in_another_order_is_walked_to_its_end(self, journal: Journal) -> None:
         walk(journal, "hacker_alerts", Vendor(self.alerts()))
         alerts = self.alerts()
