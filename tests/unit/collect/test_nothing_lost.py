@@ -463,8 +463,9 @@ class TestJournal:
         def run_once(days: float, *keys: str) -> None:
             """A run as the module does it: turn, collect, ship, seal."""
             newest = max(sealed_numbers(archive, "cyberalarm"), default=0)
-            sealed = lambda number: sealed_path(archive, "cyberalarm", number)  # noqa: E731
-            with Journal(str(state), sealed=sealed, archived=newest) as journal:
+            with Journal(
+                str(state), sealed=lambda number: sealed_path(archive, "cyberalarm", number), archived=newest
+            ) as journal:
                 journal.turn_segment(NOW + timedelta(days=days), DAY)
                 walk(journal, "logs", Logs(*[alarm(key, 9) for key in keys]))
                 for batch in journal.batches():
