@@ -84,7 +84,7 @@ POINTS = tuple(
     )
 )
 # So small that a few records fill several segments and several bulk calls.
-journal.SEGMENT_SIZE, journal.SHIP_SIZE = 6000, 1500
+SIZES = {"SEGMENT_SIZE": 6000, "SHIP_SIZE": 1500}
 
 
 # What a schedule is made of
@@ -1058,6 +1058,8 @@ def explore_all(seed: int, number: int, workers: int, shrink: bool = True) -> Ta
 
 
 def main() -> int:
+    for name, size in SIZES.items():
+        setattr(journal, name, size)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--schedules", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)

@@ -13,10 +13,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ansible_collections.netcure.soc.plugins.module_utils._collect import journal
 
 from tests.crash import mutants
 from tests.crash.machine import (
     POINTS,
+    SIZES,
     STARTS,
     Advance,
     Arrive,
@@ -35,6 +37,14 @@ from tests.crash.machine import (
 ROOT = Path(__file__).resolve().parents[2]
 WINTER, CLOCKS_GO_BACK, CLOCKS_GO_FORWARD = STARTS
 DAY = 86400
+
+
+@pytest.fixture(autouse=True)
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests share the process."""
+    for name, size in SIZES.items():
+        monkeypatch.setattr(journal, name, size)
+
 
 # What each of them once did is in its name. Calls 1 and 2 of a run ask for the companies.
 ONCE_BROKEN = {
