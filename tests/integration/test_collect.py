@@ -376,6 +376,7 @@ def test_a_segment_is_sealed_and_loads_again(cyberalarm: Source, search: Search,
     assert [path.name for path in sorted((tmp_path / "archive/collected/cyberalarm").iterdir())] == [
         "00000001.manifest.json",
         "00000001.ndjson.gz",
+        "companies.json",
     ]
     assert [path.name for path in (tmp_path / "state/cyberalarm/segments").iterdir()] == ["00000002.ndjson"]
     before = {(hit["_index"], hit["_id"]): hit["_source"] for hit in search.documents()}
