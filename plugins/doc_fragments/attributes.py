@@ -37,3 +37,17 @@ attributes:
       - netcure.soc.soc
       - netcure.soc.elasticsearch
 """
+
+    # For the modules that manage Elasticsearch.
+    ACTIONGROUP_ELASTICSEARCH_ADMIN = r"""
+options: {}
+attributes:
+  action_group:
+    description:
+      - Use C(group/netcure.soc.soc) in C(module_defaults) to set defaults for all modules of this collection,
+        and C(group/netcure.soc.elasticsearch_admin) for those that manage Elasticsearch.
+    support: full
+    membership:
+      - netcure.soc.soc
+      - netcure.soc.elasticsearch_admin
+"""
