@@ -77,8 +77,9 @@ def test_a_module_file_holds_no_logic(path: Path) -> None:
 def test_every_module_is_in_the_action_group() -> None:
     groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text("utf-8"))["action_groups"]
     assert groups["soc"] == [path.stem for path in MODULES]
-    speaking = [path.stem for path in MODULES if "netcure.soc.elasticsearch\n" in path.read_text("utf-8")]
-    assert groups["elasticsearch"] == speaking
+    for group in ("elasticsearch", "elasticsearch_admin"):
+        sharing = [path.stem for path in MODULES if f"netcure.soc.{group}\n" in path.read_text("utf-8")]
+        assert groups[group] == sharing
 
 
 @pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda path: path.name)
