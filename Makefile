@@ -22,7 +22,7 @@ export PYTHONPATH := $(COLLECTIONS):$(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help lab lab-down test lint sanity unit integration crash crash-mutants molecule bench bench-collect build clean lock setup system
+.PHONY: help lab lab-down test lint sanity unit integration crash crash-mutants molecule bench bench-collect build readmes clean lock setup system
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: setup ## Measure what matters first, one JSON line a figure
 
 bench-collect: setup ## Measure collecting: what a record costs, how that grows, an idle cycle, a replay (N= documents)
 	@python -m tests.benchmarks.collect --folder "$(LAB)" $(if $(N),--replay $(N))
+
+readmes: setup ## Write the READMEs of the roles anew from their specifications
+	@python -m tests.readmes
 
 build: setup ## Build the collection's artefact in dist/
 	@ansible-galaxy collection build --force --output-path dist .

@@ -42,6 +42,10 @@ ELASTICSEARCH = Artefact(
     "zip",
     "8d943e94cef02cbceb6e39cd00175bb04e5f882fa32783a473880b8691a54376",
 )
+# For the test that upgrades a cluster.
+ELASTICSEARCH_BEFORE = dataclasses.replace(
+    ELASTICSEARCH, version="8.17.0", sha256="c3e814c3fa6b31ffaa2bad55c3aa2121fd595b3ffe08a7adf3a4579adbcb91d9"
+)
 # The Eclipse compiler runs on any Java, also on one that comes without javac.
 COMPILER = Artefact(
     "org.eclipse.jdt", "ecj", "3.42.0", "jar", "29f6d3918ee02db4400c103bc25dd90a22491c3a395867d9393070cb96a7dd29"

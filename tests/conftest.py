@@ -32,7 +32,10 @@ FOLDER = ROOT / ".cache" / f"test-lab-{os.environ.get('PYTEST_XDIST_WORKER', 'ma
 SITE = """
 - hosts: localhost
   gather_facts: false
-  roles: [netcure.soc.elasticsearch]
+  tasks:
+    - ansible.builtin.include_role:
+        name: netcure.soc.elasticsearch
+        tasks_from: content.yml
 """
 
 
