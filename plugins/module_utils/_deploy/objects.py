@@ -20,7 +20,7 @@ from .kinds import KINDS, RESERVED, Difference, address, check_name, compare, fl
 from .rest import Api, Unsupported, admin
 from .several import each, failure_of
 
-SECRET = re.compile(r"(password|passphrase|secret|token|hash|api_?key)s?$")
+SECRET = re.compile(r"(password|passphrase|secret|token|(api|access|secret|private)_?key)s?$")
 PASSWORD = Difference("password", "another one", "the one that was given")
 
 
