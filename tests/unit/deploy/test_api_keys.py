@@ -110,6 +110,11 @@ class TestDecisions:
         step = outcome(found(key()), rotate=True)
         assert (step.action, step.make, step.invalidate) == ("renewed", True, ("one",))
 
+    def test_a_key_that_was_there_before_this_module_is_ours_by_its_file(self) -> None:
+        step = outcome(found(key(metadata={})))
+        assert (step.action, step.reason, step.invalidate) == ("updated", "metadata differ", ())
+        assert outcome(found(key(metadata={})), rotate=True).invalidate == ("one",)
+
     def test_what_an_interrupted_run_left_ends(self) -> None:
         step = outcome(found(key(), key("stray")))
         assert (step.action, step.make, step.invalidate) == ("updated", False, ("stray",))
