@@ -156,7 +156,10 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     container = said("systemd-detect-virt", "--container").strip()
     container = "" if container == "none" else container
-    state = json.loads(text_of(wanted["state_file"]) or "{}")
+    try:
+        state = json.loads(text_of(wanted["state_file"]) or "{}")
+    except ValueError as error:
+        sys.exit(f"{wanted['state_file']} is broken ({error}): mend it, or remove it and lose what was there before.")
 
     boot = at_boot(said("/usr/lib/systemd/systemd-sysctl", "--cat-config"))
     sysctl, unknown = {}, []
