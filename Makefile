@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 LAB ?= .lab
 N ?=
 SEED ?= 1
+SCENARIO ?=
 
 # Ansible finds collections, and Python finds ansible_collections.netcure.soc, through a link in here.
 COLLECTIONS := $(CURDIR)/.cache/collections
@@ -54,9 +55,10 @@ crash: setup ## Kill collecting processes in random schedules (N= schedules, SEE
 crash-mutants: setup ## Break the code on purpose: the crash tests must notice (SEED=)
 	@python -m tests.crash.mutants --seed $(SEED) $(if $(N),--schedules $(N))
 
-molecule: setup ## Test roles on hosts with systemd, in containers (needs Docker)
+molecule: setup ## Test roles on hosts with systemd, in containers (SCENARIO="single cluster"; all without it)
+	@requirements/docker
 	@requirements/molecule $(PYTHON) $(BIN)/uv .cache/molecule
-	@cd extensions && env -u PYTHONPATH PATH="$(CURDIR)/.cache/molecule/bin:$$PATH" molecule test --all
+	@tests/molecule $(SCENARIO)
 
 bench: setup ## Measure what matters first, one JSON line a figure
 	@python -m tests.benchmarks --folder "$(LAB)"

@@ -183,7 +183,9 @@ def search_session() -> t.Iterator[Search]:
         variables = {
             "elasticsearch_url": endpoint.url,
             "elasticsearch_ca_path": str(endpoint.ca_path),
+            "elasticsearch_username": endpoint.username,
             "elasticsearch_password": endpoint.password,
+            "elasticsearch_api_keys": [],
         }
         done = run_playbook(SITE, variables, FOLDER)
         assert done.returncode == 0, done.stdout + done.stderr
