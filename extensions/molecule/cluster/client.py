@@ -84,7 +84,13 @@ def main(folder: Path, hosts: list[str]) -> None:
         time.sleep(0.05)
     client.call("POST", f"/{INDEX}/_refresh")
     count = client.call("GET", f"/{INDEX}/_count")
-    seen = {"written": written, "there": (count or {}).get("count"), "retries": client.retries, "failed": failed, "wrong": wrong}
+    seen = {
+        "written": written,
+        "there": (count or {}).get("count"),
+        "retries": client.retries,
+        "failed": failed,
+        "wrong": wrong,
+    }
     (folder / "seen.json").write_text(json.dumps(seen), "utf-8")
 
 

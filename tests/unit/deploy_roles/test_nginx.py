@@ -175,7 +175,9 @@ def test_what_a_client_says_of_who_it_is_reaches_no_upstream(written: dict[str, 
 
 
 def test_only_a_certificate_whose_authority_answers_is_stapled(written: dict[str, str]) -> None:
-    assert [name for name, block in servers(written["old"]).items() if "ssl_stapling on;" in block] == ["n8n.soc.example"]
+    assert [name for name, block in servers(written["old"]).items() if "ssl_stapling on;" in block] == [
+        "n8n.soc.example"
+    ]
 
 
 def test_who_is_let_in(written: dict[str, str]) -> None:
