@@ -294,7 +294,7 @@ def node(search: Search, tmp_path: Path) -> dict:
 
 def test_the_keystore(node: dict) -> None:
     store = Path(node["config_dir"]) / "elasticsearch.keystore"
-    entries = {"s3.client.default.access_key": "first-secret", "b.c": "with a space ", "d": "é“x”"}
+    entries = {"s3.client.default.access_key": "first-secret", "b.c": "with a space ", "d": "é\u201cx\u201d"}
     options = {**node, "entries": entries}
     check, done, _again, _checked = in_four_steps("es_keystore", options, *entries.values())
     assert check.pending and not done.pending

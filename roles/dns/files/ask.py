@@ -99,7 +99,7 @@ def tried(server: str, name: str, tls: bool) -> str:
     except ValueError:
         return "is no IP address"
     said = ""
-    for _ in range(TRIES):
+    for _attempt in range(TRIES):
         try:
             return reason(name, over_tls(address, called) if tls else plainly(address))
         except TimeoutError:

@@ -284,7 +284,7 @@ def test_what_cannot_work_or_could_become_a_directive_is_refused(tmp_path: Path)
                 {"ansible.builtin.copy": {"content": "{{ ansible_failed_result | to_json }}", "dest": str(told / name)}}
             ],
         }
-        for name, (variables, _) in cases.items()
+        for name, (variables, _say) in cases.items()
     ]
     files = [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")]
     play = [{"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": blocks}]
@@ -292,10 +292,10 @@ def test_what_cannot_work_or_could_become_a_directive_is_refused(tmp_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "hidden" not in done.stdout + done.stderr
     texts = {path.name: path.read_text() for path in told.iterdir()}
-    assert sorted(texts) == sorted(name for name, (_, say) in cases.items() if say)
+    assert sorted(texts) == sorted(name for name, (_variables, say) in cases.items() if say)
     wrong = {
         name: texts[name]
-        for name, (_, say) in cases.items()
+        for name, (_variables, say) in cases.items()
         if say and (say not in texts[name] or "Nothing was changed" not in texts[name])
     }
     assert not wrong
