@@ -1,0 +1,27 @@
+"""Says in JSON what a role must know of its host: the clock, the room of the disks, and who listens. Reads what to look at from argv."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+
+def free_mb(path):
+    """The folder itself may not be there yet: what counts is the disk that it will be on."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free // 2**20
+
+
+wanted = json.loads(sys.argv[1])
+print(
+    json.dumps(
+        {
+            "time": int(time.time()),
+            "free_mb": [free_mb(path) for path in wanted["paths"]],
+            "listeners": subprocess.check_output(["ss", "-Hltnp"], text=True).splitlines() if wanted["ports"] else [],
+        }
+    )
+)
