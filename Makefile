@@ -23,7 +23,7 @@ export PYTHONPATH := $(COLLECTIONS):$(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help lab lab-down test lint sanity unit integration crash crash-mutants molecule bench bench-collect build readmes clean lock setup system
+.PHONY: help lab lab-down test lint sanity unit integration crash crash-mutants molecule vagrant bench bench-collect build readmes clean lock setup system
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ molecule: setup ## Test roles on hosts with systemd, in containers (SCENARIO="si
 	@requirements/docker
 	@requirements/molecule $(PYTHON) $(BIN)/uv .cache/molecule
 	@tests/molecule $(SCENARIO)
+
+vagrant: ## Test the Vagrantfile, without starting a machine
+	@requirements/vagrant
+	@tests/vagrant
 
 bench: setup ## Measure what matters first, one JSON line a figure
 	@python -m tests.benchmarks --folder "$(LAB)"
