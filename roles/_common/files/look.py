@@ -15,13 +15,18 @@ def free_mb(path):
     return shutil.disk_usage(path).free // 2**20
 
 
+def listeners():
+    """A line for each port: its address, and with which program it is held."""
+    return subprocess.check_output(["ss", "-Hltnp"], text=True).splitlines()  # noqa: S607
+
+
 wanted = json.loads(sys.argv[1])
 print(
     json.dumps(
         {
             "time": int(time.time()),
             "free_mb": [free_mb(path) for path in wanted["paths"]],
-            "listeners": subprocess.check_output(["ss", "-Hltnp"], text=True).splitlines() if wanted["ports"] else [],
+            "listeners": listeners() if wanted["ports"] else [],
         }
     )
 )
