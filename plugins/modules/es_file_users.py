@@ -141,8 +141,7 @@ from ansible_collections.netcure.soc.plugins.module_utils._deploy.file_users imp
 
 
 def main():
-    # The journal of the host would get a password among others' options with its quotation marks escaped, and thus unrecognised.
-    module = AnsibleModule(supports_check_mode=True, no_log=True, **argument_spec().to_kwargs())
+    module = AnsibleModule(supports_check_mode=True, **argument_spec().to_kwargs())
     run_module(module, apply)
 
 
