@@ -1,4 +1,12 @@
-"""Says in JSON what a role must know of its host: the clock, the room of the disks, and who listens. Reads what to look at from argv."""
+# Copyright (c) Netcure and contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says, as JSON, what a role must know of its host: the clock, the room of the disks, and who listens. It changes nothing.
+
+The first argument is JSON: the C(paths) whose disks count, and whether C(ports) are of interest.
+"""
+
+from __future__ import annotations
 
 import json
 import os
@@ -8,25 +16,30 @@ import sys
 import time
 
 
-def free_mb(path):
+def free_mb(path: str) -> int:
     """The folder itself may not be there yet: what counts is the disk that it will be on."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     return shutil.disk_usage(path).free // 2**20
 
 
-def listeners():
+def listeners() -> list[str]:
     """A line for each port: its address, and with which program it is held."""
     return subprocess.check_output(["ss", "-Hltnp"], text=True).splitlines()  # noqa: S607
 
 
-wanted = json.loads(sys.argv[1])
-print(
-    json.dumps(
-        {
-            "time": int(time.time()),
-            "free_mb": [free_mb(path) for path in wanted["paths"]],
-            "listeners": listeners() if wanted["ports"] else [],
-        }
+def main() -> None:
+    wanted = json.loads(sys.argv[1])
+    print(
+        json.dumps(
+            {
+                "time": int(time.time()),
+                "free_mb": [free_mb(path) for path in wanted["paths"]],
+                "listeners": listeners() if wanted["ports"] else [],
+            }
+        )
     )
-)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+# Copyright (c) Netcure and contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How roles tell which certificates belong together, what is in place, and how much room a folder to come has."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import trustme
+
+FILES = Path(__file__).resolve().parents[3] / "roles/_common/files"
+LOOK, TLS = (runpy.run_path(str(FILES / f"{name}.py")) for name in ("look", "tls"))
+
+
+@pytest.fixture(scope="module")
+def issued(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two authorities, and a certificate of each with its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("one", "two"):
+        authority = trustme.CA()
+        leaf = authority.issue_cert("soc.example.net")
+        authority.cert_pem.write_to_path(folder / f"{name}-ca.crt")
+        leaf.cert_chain_pems[0].write_to_path(folder / f"{name}.crt")
+        leaf.private_key_pem.write_to_path(folder / f"{name}.key")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "authority", "told"),
+    [
+        ("one.crt", "one.key", "one-ca.crt", ""),
+        ("one.crt", "one.key", "", ""),
+        ("one.crt", "two.key", "one-ca.crt", "is not that of the certificate"),
+        ("one.crt", "none.key", "one-ca.crt", "is not that of the certificate"),
+        ("none.crt", "none.key", "one-ca.crt", "is not that of the certificate"),
+        ("one.crt", "one.key", "two-ca.crt", "was not signed by an authority in"),
+    ],
+    ids=["right", "no authority", "other key", "no key", "nothing", "other authority"],
+)
+def test_what_belongs_together(issued: Path, certificate: str, key: str, authority: str, told: str) -> None:
+    reason = TLS["misfit"](str(issued / certificate), str(issued / key), authority and str(issued / authority))
+    assert told in reason if told else reason == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        (lambda path: None, True),
+        (lambda path: path.write_text("other"), False),
+        (lambda path: path.chmod(0o644), False),
+        (lambda path: path.unlink(), False),
+    ],
+    ids=["as it should be", "other content", "open to all", "missing"],
+)
+def test_what_is_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: object, right: bool) -> None:
+    inside = TLS["in_place"].__globals__
+    monkeypatch.setitem(inside, "pwd", SimpleNamespace(getpwuid=lambda _: SimpleNamespace(pw_name="root")))
+    monkeypatch.setitem(inside, "grp", SimpleNamespace(getgrgid=lambda _: SimpleNamespace(gr_name="soc")))
+    source, target = tmp_path / "source", tmp_path / "http.key"
+    source.write_text("key")
+    shutil.copy(source, target)
+    target.chmod(0o640)
+    change(target)
+    assert TLS["in_place"](str(source), target, "soc") is right
+    assert TLS["in_place"](str(source), target, "others") is False
+
+
+def test_a_folder_that_is_not_there_has_the_room_of_the_disk_it_will_be_on(tmp_path: Path) -> None:
+    room = LOOK["free_mb"](str(tmp_path / "not" / "there"))
+    assert abs(room - shutil.disk_usage(tmp_path).free // 2**20) < 100
