@@ -61,6 +61,7 @@ molecule: setup ## Test roles on hosts with systemd, in containers (SCENARIO="si
 	@tests/molecule $(SCENARIO)
 
 vagrant: ## Test the Vagrantfile, without starting a machine
+	@requirements/docker
 	@requirements/vagrant
 	@tests/vagrant
 
