@@ -1,9 +1,9 @@
 # Copyright (c) Netcure and contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says, as JSON, what a role must know of its host: the clock, the room of the disks, and who listens. It changes nothing.
+"""Says, as JSON, what a role must know of its host: clock, room on disks, who listens, missing packages. It changes nothing.
 
-The first argument is JSON: the C(paths) whose disks count, and whether C(ports) are of interest.
+The first argument is JSON: the C(paths) whose disks count, whether C(ports) are of interest, and the C(packages) to look for.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ def listeners() -> list[str]:
     return subprocess.check_output(["ss", "-Hltnp"], text=True).splitlines()  # noqa: S607
 
 
+def missing(packages: list[str]) -> list[str]:
+    """Those that are not installed."""
+    if not packages:
+        return []
+    asked = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()  # noqa: S603
+    return [package for package in packages if f"{package} installed" not in told]
+
+
 def main() -> None:
     wanted = json.loads(sys.argv[1])
     print(
@@ -36,6 +45,7 @@ def main() -> None:
                 "time": int(time.time()),
                 "free_mb": [free_mb(path) for path in wanted["paths"]],
                 "listeners": listeners() if wanted["ports"] else [],
+                "missing": missing(wanted["packages"]),
             }
         )
     )

@@ -40,6 +40,16 @@ def mode_of(name: str) -> int:
     return 0o640 if name.endswith(".key") else 0o644
 
 
+def folder_right(folder: Path, group: str) -> bool:
+    """Whether the folder is there, and for its program alone."""
+    try:
+        there = folder.stat()
+        owner, reader = pwd.getpwuid(there.st_uid).pw_name, grp.getgrgid(there.st_gid).gr_name
+    except (OSError, KeyError):
+        return False
+    return folder.is_dir() and (owner, reader, there.st_mode & 0o7777) == ("root", group, 0o750)
+
+
 def in_place(source: str, target: Path, group: str) -> bool:
     """Whether ``target`` is what ``source`` is, and is its owner's and group's as it should be."""
     try:
@@ -59,8 +69,14 @@ def main() -> None:
     sources = {file["dest"]: file["src"] for file in wanted["files"]}
     keys = [name for name in sources if name.endswith(".key") and os.path.exists(sources[name])]
     reasons = [misfit(sources[name[:-3] + "crt"], sources[name], sources.get("ca.crt", "")) for name in keys]
-    due = [name for name in sources if not in_place(sources[name], Path(wanted["directory"]) / name, wanted["group"])]
-    print(json.dumps({"wrong": [reason for reason in reasons if reason], "due": due}))
+    folder, group = Path(wanted["directory"]), wanted["group"]
+    told = {
+        "issued": all(os.path.exists(source) for source in sources.values()),
+        "wrong": [reason for reason in reasons if reason],
+        "folder": folder_right(folder, group),
+        "due": [name for name in sources if not in_place(sources[name], folder / name, group)],
+    }
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

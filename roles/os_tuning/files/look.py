@@ -152,6 +152,13 @@ def limits(wanted: list[dict]) -> list[str]:
     return sentences
 
 
+def mount_options(folder: str) -> list[str]:
+    """Of the file system that ``folder`` is on, or will be."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return said("findmnt", "--noheadings", "--output", "OPTIONS", "--target", folder).strip().split(",")
+
+
 def main() -> None:
     wanted = json.loads(sys.argv[1])
     container = said("systemd-detect-virt", "--container").strip()
@@ -212,6 +219,8 @@ def main() -> None:
         "state": state,
         "swap": swap(),
         "limits": limits(wanted["limits"]),
+        "java_mount": mount_options(wanted["java_tmpdir"]) if wanted["java_tmpdir"] else [],
+        "files": [path for path in wanted["files"] if os.path.exists(path)],
         "clocks": [name for name, unit in CLOCKS.items() if said("systemctl", "is-active", unit).strip() == "active"],
         "synchronized": said("timedatectl", "show", "--property=NTPSynchronized", "--value").strip() == "yes",
     }

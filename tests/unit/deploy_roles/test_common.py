@@ -1,10 +1,11 @@
 # Copyright (c) Netcure and contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How roles tell which certificates belong together, what is in place, and how much room a folder to come has."""
+"""How roles tell which certificates belong together, what is in place, what is missing, and how much room a folder to come has."""
 
 from __future__ import annotations
 
+import hashlib
 import runpy
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import trustme
 
 FILES = Path(__file__).resolve().parents[3] / "roles/_common/files"
-LOOK, TLS = (runpy.run_path(str(FILES / f"{name}.py")) for name in ("look", "tls"))
+LOOK, PLACE, TLS = (runpy.run_path(str(FILES / f"{name}.py")) for name in ("look", "place", "tls"))
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +74,76 @@ def test_what_is_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chang
 def test_a_folder_that_is_not_there_has_the_room_of_the_disk_it_will_be_on(tmp_path: Path) -> None:
     room = LOOK["free_mb"](str(tmp_path / "not" / "there"))
     assert abs(room - shutil.disk_usage(tmp_path).free // 2**20) < 100
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "right"),
+    [
+        ("file", lambda path: None, True),
+        ("file", lambda path: path.write_text("other"), False),
+        ("file", lambda path: path.chmod(0o600), False),
+        ("file", lambda path: path.unlink(), False),
+        ("touched", lambda path: path.write_text("other"), True),
+        ("touched", lambda path: path.unlink(), False),
+        ("touched", lambda path: path.chmod(0o600), False),
+        ("folder", lambda path: None, False),
+        ("nothing", lambda path: None, False),
+        ("nothing", lambda path: path.unlink(), True),
+        ("nothing", lambda path: (path.unlink(), path.symlink_to("/nowhere")), False),
+    ],
+    ids=[
+        "file",
+        "file with other content",
+        "file with another mode",
+        "no file",
+        "touched, with content",
+        "touched, not there",
+        "touched, with another mode",
+        "a file, and no folder",
+        "not wanted",
+        "not wanted, not there",
+        "not wanted, a link to nowhere",
+    ],
+)
+def test_what_is_as_it_should_be(tmp_path: Path, kind: str, change: object, right: bool) -> None:
+    path = tmp_path / "file"
+    path.write_text("content")
+    path.chmod(0o640)
+    wanted = {
+        "path": str(path),
+        "kind": kind,
+        "owner": path.owner(),
+        "group": path.group(),
+        "mode": "0640",
+        "sum": hashlib.sha256(b"content").hexdigest(),
+    }
+    change(path)
+    assert PLACE["right"](wanted) is right
+    if kind != "nothing":
+        assert PLACE["right"]({**wanted, "owner": "nobody"}) is False
+        assert PLACE["right"]({**wanted, "group": "nogroup"}) is False
+
+
+def test_a_folder_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir(mode=0o750)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "disk")
+    wanted = {
+        "path": str(link),
+        "kind": "folder",
+        "owner": link.owner(),
+        "group": link.group(),
+        "mode": "0750",
+        "sum": "",
+    }
+    assert PLACE["right"](wanted) is True
+    assert PLACE["right"]({**wanted, "mode": "0700"}) is False
+
+
+def test_a_package_that_was_removed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "dpkg-query"
+    program.write_text("#!/bin/sh\nprintf 'nginx installed\\nprocps config-files\\n'; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert LOOK["missing"](["nginx", "procps", "nothing"]) == ["procps", "nothing"]
+    assert LOOK["missing"]([]) == []

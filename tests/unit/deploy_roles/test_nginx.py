@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -299,3 +302,51 @@ def test_what_cannot_work_or_could_become_a_directive_is_refused(tmp_path: Path)
         if say and (say not in texts[name] or "Nothing was changed" not in texts[name])
     }
     assert not wrong
+
+
+def test_a_password_that_did_not_change_has_the_same_line(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    users = {"anna": """one 'two' "three" $four""", "bert": "b"}
+
+    def look() -> dict:
+        asked = json.dumps({"file": str(file), "users": users})
+        return json.loads(
+            subprocess.run(
+                [sys.executable, str(ROLE / "files/users.py")], input=asked, capture_output=True, text=True, check=True
+            ).stdout
+        )
+
+    first = look()
+    assert first["right"] is False
+    assert [line.split(":")[0] for line in first["lines"]] == ["anna", "bert"]
+    file.write_text("\n".join(first["lines"]) + "\n")
+    assert look() == {"lines": first["lines"], "right": True}
+    users["bert"] = "c"
+    changed = look()
+    assert changed["right"] is False
+    assert changed["lines"][0] == first["lines"][0] and changed["lines"][1] != first["lines"][1]
+    del users["bert"]
+    assert look() == {"lines": first["lines"][:1], "right": False}
+
+
+@pytest.mark.parametrize(
+    ("files", "foreign"),
+    [
+        ({}, []),
+        ({"sites-enabled/default": "x"}, []),
+        ({"conf.d/mine.conf": "x", "sites-enabled/shop": "x"}, ["conf.d/mine.conf", "sites-enabled/shop"]),
+        ({"nginx.conf": "# Written by us", "conf.d/mine.conf": "x"}, []),
+    ],
+    ids=["nothing", "Debian's page", "sites of somebody", "ours"],
+)
+def test_a_configuration_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], foreign: list[str]
+) -> None:
+    look = runpy.run_path(str(ROLE / "files/look.py"))["foreign"]
+    monkeypatch.setitem(look.__globals__, "ETC", tmp_path)
+    monkeypatch.setitem(look.__globals__, "DEBIAN", str(tmp_path / "sites-enabled/default"))
+    monkeypatch.setitem(look.__globals__, "said", lambda *_command: "")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert look("Written by us") == [str(tmp_path / name) for name in foreign]
