@@ -1,7 +1,7 @@
 # Copyright (c) Netcure and contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says, as JSON, which folders and files are not as they should be. It changes nothing.
+"""Says, as JSON, which folders and files are not as they should be, and whether it knows whose they are. It changes nothing.
 
 The first argument is JSON: for each C(path) its C(kind), which is folder, file, touched (a file, whatever is in it) or nothing, its C(owner), C(group) and C(mode),
 and the SHA-256 C(sum) of a file.
@@ -36,8 +36,18 @@ def right(wanted: dict) -> bool:
         return False
 
 
+def known(wanted: dict) -> bool:
+    """Whether the host has the owner and the group. A check on a clean host has made neither."""
+    try:
+        pwd.getpwnam(wanted["owner"])
+        grp.getgrnam(wanted["group"])
+    except KeyError:
+        return False
+    return True
+
+
 def main() -> None:
-    print(json.dumps([wanted["path"] for wanted in json.loads(sys.argv[1]) if not right(wanted)]))
+    print(json.dumps({wanted["path"]: known(wanted) for wanted in json.loads(sys.argv[1]) if not right(wanted)}))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def main() -> None:
         "issued": all(os.path.exists(source) for source in sources.values()),
         "wrong": [reason for reason in reasons if reason],
         "folder": folder_right(folder, group),
+        "group": any(entry.gr_name == group for entry in grp.getgrall()),
         "due": [name for name in sources if not in_place(sources[name], folder / name, group)],
     }
     print(json.dumps(told))
