@@ -74,7 +74,7 @@ bench-collect: setup ## Measure collecting: what a record costs, how that grows,
 readmes: setup ## Write the READMEs of the roles anew from their specifications
 	@python -m tests.readmes
 
-build: setup ## Build the collection's artefact in dist/
+build: $(VENV)/.ready ## Build the collection's artefact in dist/
 	@ansible-galaxy collection build --force --output-path dist .
 
 lock: setup ## Lock the versions of all Python libraries anew
