@@ -48,7 +48,8 @@ def version_of(wanted: dict) -> str:
         told = said("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", "elasticsearch")
         there = re.fullmatch(r"installed ([^-]+).*", told)
         return there.group(1) if there else ""
-    return os.path.basename(os.readlink(wanted["home"])) if os.path.islink(wanted["home"]) else ""
+    # A folder with a container's programs says so behind the version.
+    return os.path.basename(os.readlink(wanted["home"])).partition("-")[0] if os.path.islink(wanted["home"]) else ""
 
 
 def plugins_of(folder: str) -> list[str]:
@@ -69,6 +70,8 @@ def main() -> None:
                 "interrupted": os.path.exists(wanted["kept"]),
                 "plugins": plugins_of(wanted["plugins"]),
                 "active": said("systemctl", "is-active", "elasticsearch.service") == "active",
+                # From wherever.
+                "docker": said("systemctl", "cat", "docker.service") != "",
                 "sums": [sum_of(path) for path in wanted["files"]],
             }
         )

@@ -28,9 +28,10 @@ def test_the_version_of_a_package(monkeypatch: pytest.MonkeyPatch, told: str, ve
     assert LOOK["version_of"]({"packaged": True}) == version
 
 
-def test_the_version_of_an_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["8.17.0", "8.17.0-container"])
+def test_the_version_of_an_archive_or_an_image(tmp_path: Path, folder: str) -> None:
     home = tmp_path / "current"
     wanted = {"packaged": False, "home": str(home)}
     assert LOOK["version_of"](wanted) == ""
-    home.symlink_to("/opt/elasticsearch/8.17.0")
+    home.symlink_to(f"/opt/elasticsearch/{folder}")
     assert LOOK["version_of"](wanted) == "8.17.0"
