@@ -8,6 +8,7 @@ The first argument is JSON: the C(marker) of a configuration of ours, and where 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -33,6 +34,19 @@ def version_of(package: str) -> str:
     """The version that is installed, or nothing."""
     told = said("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", package)
     return told.partition(" ")[2] if told.startswith("installed ") else ""
+
+
+def file_of(path: Path) -> list[str]:
+    """Its SHA-256, its mode and its owner; nothing where there is none."""
+    try:
+        there = path.stat()
+        return [
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            f"{there.st_mode & 0o7777:04o}",
+            f"{there.st_uid}:{there.st_gid}",
+        ]
+    except OSError:
+        return []
 
 
 def foreign(marker: str) -> list[str]:
@@ -72,6 +86,8 @@ def main() -> None:
                 "openssl": version_of("libssl3t64"),
                 "ipv6": os.path.exists("/proc/net/if_inet6"),
                 "active": said("systemctl", "is-active", "nginx.service") == "active",
+                "enabled": said("systemctl", "is-enabled", "nginx.service") == "enabled",
+                "config": file_of(ETC / "nginx.conf"),
                 "foreign": foreign(wanted["marker"]) if version else [],
                 "missing": [src for dest, src in sources.items() if dest not in there],
                 "stapled": [dest for dest in shown if stapled(there[dest])],

@@ -26,6 +26,11 @@ def salt_of(entry: str) -> str:
     return parts[2] if len(parts) == 4 and parts[1] == "6" else ""
 
 
+def guarded(file: Path) -> bool:
+    """Whether nginx reads it and nobody else, as the role makes it."""
+    return file.exists() and f"{file.stat().st_mode & 0o7777:04o} {file.owner()} {file.group()}" == "0640 root www-data"
+
+
 def main() -> None:
     wanted = json.load(sys.stdin)
     try:
@@ -35,7 +40,7 @@ def main() -> None:
     known = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     users = wanted["users"].items()
     lines = sorted(f"{name}:{hashed(password, salt_of(known.get(name, '')))}" for name, password in users)
-    print(json.dumps({"lines": lines, "right": text.splitlines() == lines}))
+    print(json.dumps({"lines": lines, "right": text.splitlines() == lines and guarded(Path(wanted["file"]))}))
 
 
 if __name__ == "__main__":

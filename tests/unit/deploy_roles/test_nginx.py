@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -304,23 +303,28 @@ def test_what_cannot_work_or_could_become_a_directive_is_refused(tmp_path: Path)
     assert not wrong
 
 
-def test_a_password_that_did_not_change_has_the_same_line(tmp_path: Path) -> None:
+def test_a_password_that_did_not_change_has_the_same_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "users"
     users = {"anna": """one 'two' "three" $four""", "bert": "b"}
+    main = runpy.run_path(str(ROLE / "files/users.py"))["main"]
+    guards = [True]
+    monkeypatch.setitem(main.__globals__, "guarded", lambda _file: guards[-1])
 
     def look() -> dict:
-        asked = json.dumps({"file": str(file), "users": users})
-        return json.loads(
-            subprocess.run(
-                [sys.executable, str(ROLE / "files/users.py")], input=asked, capture_output=True, text=True, check=True
-            ).stdout
-        )
+        monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"file": str(file), "users": users})))
+        main()
+        return json.loads(capsys.readouterr().out)
 
     first = look()
     assert first["right"] is False
     assert [line.split(":")[0] for line in first["lines"]] == ["anna", "bert"]
     file.write_text("\n".join(first["lines"]) + "\n")
     assert look() == {"lines": first["lines"], "right": True}
+    guards.append(False)
+    assert look() == {"lines": first["lines"], "right": False}
+    guards.pop()
     users["bert"] = "c"
     changed = look()
     assert changed["right"] is False
