@@ -87,6 +87,7 @@ def main() -> None:
                 "ipv6": os.path.exists("/proc/net/if_inet6"),
                 "active": said("systemctl", "is-active", "nginx.service") == "active",
                 "enabled": said("systemctl", "is-enabled", "nginx.service") == "enabled",
+                "stale": said("systemctl", "show", "--property=NeedDaemonReload", "--value", "nginx.service") == "yes",
                 "config": file_of(ETC / "nginx.conf"),
                 "foreign": foreign(wanted["marker"]) if version else [],
                 "missing": [src for dest, src in sources.items() if dest not in there],

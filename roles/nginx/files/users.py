@@ -9,6 +9,7 @@ changed, it is hashed anew with the salt that is there.
 
 from __future__ import annotations
 
+import grp
 import json
 import subprocess
 import sys
@@ -28,19 +29,20 @@ def salt_of(entry: str) -> str:
 
 def guarded(file: Path) -> bool:
     """Whether nginx reads it and nobody else, as the role makes it."""
-    return file.exists() and f"{file.stat().st_mode & 0o7777:04o} {file.owner()} {file.group()}" == "0640 root www-data"
+    there = file.stat()
+    return (there.st_mode & 0o7777, there.st_uid, there.st_gid) == (0o640, 0, grp.getgrnam("www-data").gr_gid)
 
 
 def main() -> None:
     wanted = json.load(sys.stdin)
     try:
-        text = Path(wanted["file"]).read_text()
+        text, right = Path(wanted["file"]).read_text("utf-8", "replace"), guarded(Path(wanted["file"]))
     except FileNotFoundError:
-        text = ""
+        text, right = "", False
     known = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     users = wanted["users"].items()
-    lines = sorted(f"{name}:{hashed(password, salt_of(known.get(name, '')))}" for name, password in users)
-    print(json.dumps({"lines": lines, "right": text.splitlines() == lines and guarded(Path(wanted["file"]))}))
+    lines = sorted(f"{name}:{hashed(str(password), salt_of(known.get(name, '')))}" for name, password in users)
+    print(json.dumps({"lines": lines, "right": right and text.splitlines() == lines}))
 
 
 if __name__ == "__main__":
