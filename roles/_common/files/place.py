@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says, as JSON, which folders and files are not as they should be, and whether it knows whose they are. It changes nothing.
 
-The first argument is JSON: for each C(path) its C(kind), which is folder, file, touched (a file, whatever is in it) or nothing, its C(owner), C(group) and C(mode),
-and the SHA-256 C(sum) of a file.
+The first argument is JSON: for each C(path) its C(kind), which is folder, file, touched (a file, whatever is in it) or nothing,
+its C(owner), C(group) and C(mode), and the SHA-256 C(sum) of a file.
 """
 
 from __future__ import annotations
