@@ -82,7 +82,7 @@ def test_the_runtime_role_on_a_clean_host(tmp_path: Path) -> None:
 
 def test_an_old_python_is_refused(tmp_path: Path) -> None:
     fake = tmp_path / "python"
-    fake.write_text("""#!/bin/sh\necho '{"version": "3.9", "installed": "", "account": [], "missing": []}'\n""")
+    fake.write_text("""#!/bin/sh\necho '{"python": "3.9", "texts": [""], "accounts": [[]], "missing": []}'\n""")
     fake.chmod(0o755)
     done = run_playbook(RUNTIME, {"runtime_python": str(fake)}, tmp_path)
     assert done.returncode != 0

@@ -1,15 +1,18 @@
 # Copyright (c) Netcure and contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says, as JSON, what a role must know of its host: clock, room on disks, who listens, missing packages. It changes nothing.
+"""Says, as JSON, what a role must know of its host. It changes nothing.
 
-The first argument is JSON: the C(paths) whose disks count, whether C(ports) are of interest, and the C(packages) to look for.
+The first argument is JSON: the C(paths) whose disks count, whether C(ports) are of interest, the C(packages) and C(users) to look for,
+and the C(files) to read.
 """
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -37,15 +40,35 @@ def missing(packages: list[str]) -> list[str]:
     return [package for package in packages if f"{package} installed" not in told]
 
 
+def account_of(user: str) -> list[str]:
+    """Group, home and shell of a user; nothing where there is none."""
+    try:
+        entry = pwd.getpwnam(user)
+        return [grp.getgrgid(entry.pw_gid).gr_name, entry.pw_dir, entry.pw_shell]
+    except KeyError:
+        return []
+
+
+def text_of(path: str) -> str:
+    """What a file says; nothing where there is none."""
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def main() -> None:
     wanted = json.loads(sys.argv[1])
     print(
         json.dumps(
             {
                 "time": int(time.time()),
+                "python": "{}.{}".format(*sys.version_info[:2]),
                 "free_mb": [free_mb(path) for path in wanted["paths"]],
                 "listeners": listeners() if wanted["ports"] else [],
                 "missing": missing(wanted["packages"]),
+                "accounts": [account_of(user) for user in wanted["users"]],
+                "texts": [text_of(path) for path in wanted["files"]],
             }
         )
     )

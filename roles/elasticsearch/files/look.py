@@ -8,11 +8,9 @@ The first argument is JSON: whether it is C(packaged), the C(files) that the rol
 
 from __future__ import annotations
 
-import grp
 import hashlib
 import json
 import os
-import pwd
 import re
 import subprocess
 import sys
@@ -54,15 +52,6 @@ def version_of(wanted: dict) -> str:
     return os.path.basename(os.readlink(wanted["home"])).partition("-")[0] if os.path.islink(wanted["home"]) else ""
 
 
-def account_of(user: str) -> list[str]:
-    """Group, home and shell of a user; nothing where there is none."""
-    try:
-        entry = pwd.getpwnam(user)
-        return [grp.getgrgid(entry.pw_gid).gr_name, entry.pw_dir, entry.pw_shell]
-    except KeyError:
-        return []
-
-
 def plugins_of(folder: str) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir()) if os.path.isdir(folder) else []
 
@@ -76,7 +65,6 @@ def main() -> None:
                 "version": version_of(wanted),
                 # A container sees the memory of its host, and may not have it.
                 "memory_limits": [int(limit) for limit in limits if limit.isdigit()],
-                "account": account_of("elasticsearch"),
                 "prepared": os.path.isdir(wanted["version_dir"]),
                 "formed": os.path.exists(os.path.join(wanted["data"], "_state")),
                 "interrupted": os.path.exists(wanted["kept"]),

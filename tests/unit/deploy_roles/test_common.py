@@ -147,3 +147,11 @@ def test_a_package_that_was_removed_is_missing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert LOOK["missing"](["nginx", "procps", "nothing"]) == ["procps", "nothing"]
     assert LOOK["missing"]([]) == []
+
+
+def test_who_a_user_is_and_what_a_file_says(tmp_path: Path) -> None:
+    assert LOOK["account_of"]("root") == ["root", "/root", "/bin/bash"]
+    assert LOOK["account_of"]("nobody-has-this-name") == []
+    (tmp_path / "marker").write_text("3.11\n")
+    assert LOOK["text_of"](str(tmp_path / "marker")) == "3.11\n"
+    assert LOOK["text_of"](str(tmp_path / "none")) == ""
