@@ -28,10 +28,6 @@ options:
           - Name of the user.
         type: str
         required: true
-      password:
-        description:
-          - Password, of six characters or more. Needed unless O(users[].state=absent).
-        type: str
       roles:
         description:
           - Names of the roles that the user has, and no others.
@@ -44,6 +40,11 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  passwords:
+    description:
+      - Password by name of the user, of six characters or more. Every user needs one, unless O(users[].state=absent).
+    type: dict
+    default: {}
   purge:
     description:
       - Whether users go that are not in O(users).
@@ -88,10 +89,11 @@ EXAMPLES = r"""
   netcure.soc.es_file_users:
     users:
       - username: soc-admin
-        password: "{{ vault_elasticsearch_password | default('an example') }}"
         roles: [superuser]
       - username: somebody
         state: absent
+    passwords:
+      soc-admin: "{{ vault_elasticsearch_password | default('an example') }}"
 """
 
 RETURN = r"""

@@ -49,19 +49,20 @@ options:
           - It is the whole object. What is there and not in here goes, as it does with the API.
           - V(cluster_settings) are the exception. Only those in here are looked at, and one whose value is null is removed.
           - Settings may be flat or nested, and those of an index may lack their C(index.).
-          - Of a user that comes with Elasticsearch, such as C(kibana_system), leave it out and give O(objects[].password).
+          - Of a user that comes with Elasticsearch, such as C(kibana_system), leave it out and give the password in O(passwords).
         type: dict
-      password:
-        description:
-          - Password of a V(user). It is written when nobody can log in with it, so a run changes it once.
-          - Without it the password stays as it is. A new user needs one.
-        type: str
       state:
         description:
           - Whether it should be there. Cluster settings that are V(absent) have their default again.
         type: str
         choices: [present, absent]
         default: present
+  passwords:
+    description:
+      - Password by name of the V(user). It is written when nobody can log in with it, so a run changes it once.
+      - Without it the password of a user stays as it is. A new user needs one.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - netcure.soc.elasticsearch_admin
   - netcure.soc.common
@@ -148,13 +149,14 @@ EXAMPLES = r"""
       - kind: user
         name: anna
         body: {roles: [analyst], full_name: Anna}
-        password: "{{ vault_password_of_anna | default('an example') }}"
       - kind: user
         name: kibana_system
-        password: "{{ vault_password_of_kibana | default('an example') }}"
       - kind: user
         name: bert
         state: absent
+    passwords:
+      anna: "{{ vault_password_of_anna | default('an example') }}"
+      kibana_system: "{{ vault_password_of_kibana | default('an example') }}"
     elasticsearch_url: https://soc.example:9200
     elasticsearch_ca_path: /etc/soc/ca.crt
     elasticsearch_username: soc-admin

@@ -46,6 +46,7 @@ def admin(search: Search) -> t.Iterator[dict]:
     ):
         session.delete(f"{endpoint.url}/{path}/soc-test")
     session.delete(f"{endpoint.url}/_snapshot/soc-test")
+    session.put(f"{endpoint.url}/_security/user/kibana_system/_password", json={"password": "what-no-test-sets"})
     session.put(f"{endpoint.url}/_cluster/settings", json={"persistent": {"cluster.max_shards_per_node": None}})
     session.delete(f"{endpoint.url}/_security/api_key", json={"name": "soc-test"})
 
@@ -92,12 +93,13 @@ def test_objects(search: Search, admin: dict) -> None:
             "body": {"index_patterns": "soc-test-*", "composed_of": ["soc-test"], "priority": 900, "data_stream": {}},
         },
         {"kind": "role", "name": "soc-test", "body": {"indices": [{"names": "soc-*", "privileges": ["read"]}]}},
-        {"kind": "user", "name": "soc-test", "body": {"roles": ["soc-test"]}, "password": "first-password"},
-        {"kind": "user", "name": "kibana_system", "password": "first-password"},
+        {"kind": "user", "name": "soc-test", "body": {"roles": ["soc-test"]}},
+        {"kind": "user", "name": "kibana_system"},
         {"kind": "role_mapping", "name": "soc-test", "body": rules},
         {"kind": "snapshot_repository", "name": "soc-test", "body": repository},
     ]
-    options = {**admin, "objects": objects}
+    passwords = {"soc-test": "first-password", "kibana_system": "first-password"}
+    options = {**admin, "objects": objects, "passwords": passwords}
     check, done, _again, _checked = in_four_steps("es_objects", options, "first-password", search.endpoint.password)
     assert actions(done) == actions(check) == ["updated", *["created"] * 4, "updated", *["created"] * 2]
     assert ask(search, "_security/_authenticate", ("soc-test", "first-password")).status_code == 200
@@ -108,7 +110,7 @@ def test_objects(search: Search, admin: dict) -> None:
     session.put(
         f"{search.endpoint.url}/_component_template/soc-test", json={"template": {**template, "aliases": {"a": {}}}}
     )
-    objects[4]["password"] = "second-password"
+    passwords["soc-test"] = "second-password"
     objects[2]["body"]["priority"] = 901
     back = run_module("es_objects", options, *FLAGS)
     assert {entry["kind"]: entry["differs"] for entry in back.objects if entry["action"] != "unchanged"} == {
@@ -118,7 +120,7 @@ def test_objects(search: Search, admin: dict) -> None:
     }
     assert "second-password" not in back.output and '"priority": 901' in back.output
     assert ask(search, "_security/_authenticate", ("soc-test", "second-password")).status_code == 200
-    objects[4]["password"] = "third-password"
+    passwords["soc-test"] = "third-password"
     assert [entry["differs"] for entry in run_module("es_objects", options).objects if entry["differs"]] == [
         ["password"]
     ]
@@ -329,8 +331,9 @@ def test_users_of_the_file_realm(search: Search) -> None:
     server = Elasticsearch(FOLDER)
     owner = (server.config / "users").owner()
     group = (server.config / "users").group()
-    user = {"username": "soc-file", "password": "first-password", "roles": ["superuser"]}
-    options = {"config_dir": str(server.config), "owner": owner, "group": group, "users": [user]}
+    passwords = {"soc-file": "first-password"}
+    users = [{"username": "soc-file", "roles": ["superuser"]}]
+    options = {"config_dir": str(server.config), "owner": owner, "group": group, "users": users, "passwords": passwords}
 
     def logs_in(password: str, expected: bool) -> None:
         """Elasticsearch looks at the files every five seconds."""
@@ -345,7 +348,7 @@ def test_users_of_the_file_realm(search: Search) -> None:
         logs_in("first-password", True)
         assert ask(search, "_security/_authenticate", ("soc-file", "wrong")).status_code == 401
         assert ask(search, "_cluster/health", ("soc-file", "first-password")).status_code == 200
-        user["password"] = "sécond-password"
+        passwords["soc-file"] = "sécond-password"
         in_four_steps("es_file_users", options, "sécond-password", "PBKDF2")
         logs_in("sécond-password", True)
         assert ask(search, "_security/_authenticate", ("soc-file", "first-password")).status_code == 401
@@ -356,8 +359,8 @@ def test_users_of_the_file_realm(search: Search) -> None:
 
 
 def test_file_users_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    users = [{"username": "a", "password": "tiny-"[:4]}]
-    done = run_module("es_file_users", {"config_dir": str(tmp_path), "users": users}, *FLAGS)
+    options = {"config_dir": str(tmp_path), "users": [{"username": "a"}], "passwords": {"a": "tiny"}}
+    done = run_module("es_file_users", options, *FLAGS)
     assert done.failed and "needs a password of six characters" in done.msg
 
 

@@ -34,13 +34,14 @@ def argument_spec() -> ArgumentSpec:
     """Options of C(es_file_users)."""
     user = {
         "username": {"type": "str", "required": True},
-        "password": {"type": "str", "no_log": True},
         "roles": {"type": "list", "elements": "str", "default": []},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
     own = ArgumentSpec(
         {
             "users": {"type": "list", "elements": "dict", "required": True, "options": user},
+            # Of an option inside a list Ansible hides only the very text, which a log in JSON does not show with quotation marks in it.
+            "passwords": {"type": "dict", "no_log": True, "default": {}},
             "purge": {"type": "bool", "default": False},
             "config_dir": {"type": "path", "default": "/etc/elasticsearch"},
             "owner": {"type": "str", "default": "root"},
@@ -71,11 +72,12 @@ class Plan:
     after: dict[str, dict]
 
 
-def wanted_of(entries: t.Iterable[dict]) -> tuple[User, ...]:
-    """The users of the option, checked. Raises ConfigError, which shows no password."""
+def wanted_of(entries: t.Iterable[dict], passwords: t.Mapping[str, object]) -> tuple[User, ...]:
+    """The users of the options, checked. Raises ConfigError, which shows no password."""
     found: dict[str, User] = {}
     for entry in entries:
-        name, password, roles = entry["username"], entry["password"], tuple(dict.fromkeys(entry["roles"]))
+        name, roles = entry["username"], tuple(dict.fromkeys(entry["roles"]))
+        password = str(passwords.get(name) or "")
         for text, what in [(name, "user"), *((role, "role") for role in roles)]:
             if not NAME.fullmatch(text):
                 raise ConfigError(
@@ -86,9 +88,11 @@ def wanted_of(entries: t.Iterable[dict]) -> tuple[User, ...]:
         if entry["state"] == "absent":
             found[name] = User(name, None)
             continue
-        if not password or len(password) < 6:
-            raise ConfigError(f"The user {name} needs a password of six characters or more.")
+        if len(password) < 6:
+            raise ConfigError(f"The user {name} needs a password of six characters or more in passwords.")
         found[name] = User(name, password, roles)
+    if unknown := sorted(passwords.keys() - found.keys()):
+        raise ConfigError(f"The option passwords names {', '.join(unknown)}, of whom users says nothing.")
     return tuple(found.values())
 
 
@@ -209,7 +213,7 @@ def apply(run: Run) -> dict:
     rights = files.access(params)
     paths = [os.path.join(params["config_dir"], name) for name in ("users_roles", "users")]
     found = [_decoded(path) for path in paths]
-    steps = plan(found[1] or "", found[0] or "", wanted_of(params["users"]), params["purge"])
+    steps = plan(found[1] or "", found[0] or "", wanted_of(params["users"], params["passwords"]), params["purge"])
     wanted = [steps.users_roles, steps.users]
     set_rights = [text is not None and not rights.holds(path) for path, text in zip(paths, found)]
     differs = [text != new for text, new in zip(found, wanted)]

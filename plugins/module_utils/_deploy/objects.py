@@ -30,10 +30,15 @@ def argument_spec() -> ArgumentSpec:
         "kind": {"type": "str", "required": True, "choices": list(KINDS)},
         "name": {"type": "str"},
         "body": {"type": "dict"},
-        "password": {"type": "str", "no_log": True},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
-    own = ArgumentSpec({"objects": {"type": "list", "elements": "dict", "required": True, "options": entry}})
+    own = ArgumentSpec(
+        {
+            "objects": {"type": "list", "elements": "dict", "required": True, "options": entry},
+            # Not in objects, as in es_file_users.
+            "passwords": {"type": "dict", "no_log": True, "default": {}},
+        }
+    )
     return own.merge(admin()).merge(common())
 
 
@@ -62,8 +67,8 @@ class Step:
 UNCHANGED = Step("unchanged")
 
 
-def wanted_of(entries: t.Iterable[dict]) -> tuple[Wanted, ...]:
-    """The objects of the option, checked. Raises ConfigError."""
+def wanted_of(entries: t.Iterable[dict], passwords: t.Mapping[str, object]) -> tuple[Wanted, ...]:
+    """The objects of the options, checked. Raises ConfigError, which shows no password."""
     found: dict[str, Wanted] = {}
     for entry in entries:
         kind, body, absent = entry["kind"], entry["body"], entry["state"] == "absent"
@@ -72,8 +77,7 @@ def wanted_of(entries: t.Iterable[dict]) -> tuple[Wanted, ...]:
         title = f"{kind} {name}"
         if title in found:
             raise ConfigError(f"{title} is in objects twice; which of them should it be?")
-        if entry["password"] is not None and kind != "user":
-            raise ConfigError(f"{title} has a password; only users have one.")
+        password = str(passwords[name]) if kind == "user" and not absent and passwords.get(name) is not None else None
         if kind == "cluster_settings":
             if not body:
                 raise ConfigError(f"{title}: name the settings in body.")
@@ -83,20 +87,24 @@ def wanted_of(entries: t.Iterable[dict]) -> tuple[Wanted, ...]:
         elif absent:
             body = None
         elif kind == "user":
-            body = _user(title, body or {}, entry["password"])
+            body = _user(title, body or {}, password)
         elif not body:
             raise ConfigError(f"{title}: say in body what it should be, as the API of Elasticsearch takes it.")
-        found[title] = Wanted(kind, name, body, None if absent else entry["password"])
+        found[title] = Wanted(kind, name, body, password)
+    if unknown := sorted(passwords.keys() - {one.name for one in found.values() if one.kind == "user"}):
+        raise ConfigError(f"The option passwords names {', '.join(unknown)}, and objects has no such user.")
     return tuple(found.values())
 
 
 def _user(title: str, body: dict, password: str | None) -> dict:
     if body.keys() & {"password", "password_hash"}:
-        raise ConfigError(f"{title}: give the password in the option password beside body, where it stays out of logs.")
+        raise ConfigError(f"{title}: give the password in the option passwords, where it stays out of logs.")
     if password is not None and len(password) < 6:
         raise ConfigError(f"{title}: the password is too short; Elasticsearch wants six characters or more.")
     if not body and password is None:
-        raise ConfigError(f"{title}: give its roles in body, or a password where Elasticsearch itself brings the user.")
+        raise ConfigError(
+            f"{title}: give its roles in body, or, where Elasticsearch itself brings the user, a password in passwords."
+        )
     return body
 
 
@@ -192,7 +200,7 @@ def settle(api: Api, wanted: Wanted, check_mode: bool, warn: t.Callable[[str], N
 
 def apply(run: Run) -> dict:
     """The whole run of C(es_objects)."""
-    objects = wanted_of(run.params["objects"])
+    objects = wanted_of(run.params["objects"], run.params["passwords"])
     api = Api(run.params, [one.password for one in objects if one.password])
     before: dict[str, object] = {}
     after: dict[str, object] = {}

@@ -112,36 +112,45 @@ class TestPlan:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "passwords", "told"),
     [
-        ({"username": "a:b"}, "is no name of a user"),
-        ({"username": "#a"}, "is no name of a user"),
-        ({"username": ""}, "is no name of a user"),
-        ({"roles": ["a,b"]}, "is no name of a role"),
-        ({"password": None}, "needs a password"),
-        ({"password": "short"}, "needs a password"),
+        ({"username": "a:b"}, {}, "is no name of a user"),
+        ({"username": "#a"}, {}, "is no name of a user"),
+        ({"username": ""}, {}, "is no name of a user"),
+        ({"roles": ["a,b"]}, {}, "is no name of a role"),
+        ({}, {}, "needs a password"),
+        ({}, {"a": "short"}, "needs a password"),
+        ({}, {"a": 12345}, "needs a password"),
+        ({}, {"a": "long-enough", "b": "long-enough"}, "names b, of whom users says nothing"),
     ],
 )
-def test_what_cannot_work_is_refused(values: dict, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        wanted_of([{"username": "a", "password": "long-enough", "roles": [], "state": "present", **values}])
+def test_what_cannot_work_is_refused(values: dict, passwords: dict, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        wanted_of([{"username": "a", "roles": [], "state": "present", **values}], passwords)
+    assert "long-enough" not in caught.value.message
+
+
+def test_a_password_of_digits_alone() -> None:
+    (user,) = wanted_of([{"username": "a", "roles": [], "state": "present"}], {"a": 123456})
+    assert user.password == "123456"
 
 
 def test_a_user_is_listed_once() -> None:
-    entry = {"username": "a", "password": None, "roles": [], "state": "absent"}
+    entry = {"username": "a", "roles": [], "state": "absent"}
     with pytest.raises(ConfigError, match="twice"):
-        wanted_of([entry, entry])
+        wanted_of([entry, entry], {})
 
 
 def run(folder: Path, *users: dict, check_mode: bool = False, **options: object) -> dict:
     params = {name: option.get("default") for name, option in argument_spec().options.items()}
-    entries = [{"password": None, "roles": [], "state": "present", **user} for user in users]
+    entries = [{"roles": [], "state": "present", **user} for user in users]
     params |= {"config_dir": str(folder), "owner": None, "group": None, "users": entries, **options}
+    params["passwords"] = {user["username"]: "new-password" for user in users}
     return apply(Run(params, check_mode, clock(), "", print))
 
 
 class TestApply:
-    DORA = {"username": "dora", "password": "new-password", "roles": ["viewer"]}
+    DORA = {"username": "dora", "roles": ["viewer"]}
 
     def test_check_run_and_again(self, tmp_path: Path) -> None:
         assert run(tmp_path, self.DORA, check_mode=True)["changed"] and not list(tmp_path.iterdir())

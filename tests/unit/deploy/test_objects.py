@@ -30,37 +30,47 @@ RESERVED = {"roles": ["kibana_system"], "metadata": {"_reserved": True}, "enable
 
 
 def entry(**values: object) -> dict:
-    return {"kind": "role", "name": "r", "body": None, "password": None, "state": "present", **values}
+    return {"kind": "role", "name": "r", "body": None, "state": "present", **values}
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "passwords", "told"),
     [
-        ({}, "say in body"),
-        ({"name": None, "body": {"cluster": []}}, "is no name"),
-        ({"body": {"cluster": []}, "password": "secret-of-r"}, "only users have one"),
-        ({"kind": "user"}, "give its roles"),
-        ({"kind": "user", "body": {"password": "secret-of-u"}}, "in the option password"),
-        ({"kind": "user", "body": {"password_hash": "x"}}, "in the option password"),
-        ({"kind": "user", "body": {"roles": []}, "password": "short"}, "too short"),
-        ({"kind": "cluster_settings"}, "name the settings"),
-        ({"kind": "cluster_settings", "body": {"cluster.*": None}}, "name each setting"),
+        ({}, {}, "say in body"),
+        ({"name": None, "body": {"cluster": []}}, {}, "is no name"),
+        ({"body": {"cluster": []}}, {"r": "secret-of-r"}, "passwords names r, and objects has no such user"),
+        ({"kind": "user"}, {}, "give its roles"),
+        ({"kind": "user", "body": {"password": "secret-of-u"}}, {}, "in the option passwords"),
+        ({"kind": "user", "body": {"password_hash": "x"}}, {}, "in the option passwords"),
+        ({"kind": "user", "body": {"roles": []}}, {"r": "short"}, "too short"),
+        ({"kind": "cluster_settings"}, {}, "name the settings"),
+        ({"kind": "cluster_settings", "body": {"cluster.*": None}}, {}, "name each setting"),
     ],
 )
-def test_what_cannot_work_is_refused(values: dict, told: str) -> None:
+def test_what_cannot_work_is_refused(values: dict, passwords: dict, told: str) -> None:
     with pytest.raises(ConfigError, match=told) as caught:
-        wanted_of([entry(**values)])
+        wanted_of([entry(**values)], passwords)
     assert "secret-of" not in caught.value.message
 
 
 def test_one_object_is_listed_once() -> None:
     with pytest.raises(ConfigError, match="role r is in objects twice"):
-        wanted_of([entry(body={"cluster": []}), entry(state="absent")])
+        wanted_of([entry(body={"cluster": []}), entry(state="absent")], {})
 
 
 def test_absent_cluster_settings_are_null() -> None:
-    (wanted,) = wanted_of([entry(kind="cluster_settings", name="any", body={"a": {"b": 1}}, state="absent")])
+    (wanted,) = wanted_of([entry(kind="cluster_settings", name="any", body={"a": {"b": 1}}, state="absent")], {})
     assert wanted.name == "persistent" and wanted.body == {"a.b": None}
+
+
+def test_whose_password_it_is() -> None:
+    entries = [
+        entry(body={"cluster": []}),
+        entry(kind="user", body={"roles": []}),
+        entry(kind="user", name="gone", state="absent"),
+    ]
+    role, user, gone = wanted_of(entries, {"r": 123456, "gone": "secret-of-gone"})
+    assert (role.password, user.password, gone.password) == (None, "123456", None)
 
 
 class TestDecisions:
