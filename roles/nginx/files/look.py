@@ -14,10 +14,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ETC = Path("/etc/nginx")
 TLS = ETC / "tls"
+PID = Path("/run/nginx.pid")
 # The page that Debian shows, which nobody misses.
 DEBIAN = "/etc/nginx/sites-enabled/default"
 
@@ -72,12 +74,27 @@ def stapled(path: str) -> bool:
     return offered and Path(path).read_text("ascii", "replace").count("BEGIN CERTIFICATE") > 1
 
 
+def workers() -> dict[int, int]:
+    """How many seconds each worker runs, by its process."""
+    try:
+        told = said("ps", "--ppid", PID.read_text().strip(), "-o", "pid=,etimes=")
+    except OSError:
+        return {}
+    return {int(process): int(age) for process, age in map(str.split, told.splitlines())}
+
+
+def outdated(ages: dict[int, int]) -> bool:
+    """Whether something was written after the youngest worker began, as when a run was interrupted before its reload."""
+    written = [int(path.stat().st_ctime) for path in (ETC / "nginx.conf", TLS) if path.exists()]
+    return not ages or int(time.time()) - min(ages.values()) < max(written, default=0)
+
+
 def main() -> None:
     wanted = json.loads(sys.argv[1])
     sources = {file["dest"]: file["src"] for file in wanted["files"]}
     there = {dest: src for dest, src in sources.items() if os.path.exists(src)}
     shown = [dest for dest in there if re.fullmatch(r"(default|site-.*)\.crt", dest)]
-    version = version_of("nginx")
+    version, ages = version_of("nginx"), workers()
     print(
         json.dumps(
             {
@@ -87,6 +104,8 @@ def main() -> None:
                 "ipv6": os.path.exists("/proc/net/if_inet6"),
                 "active": said("systemctl", "is-active", "nginx.service") == "active",
                 "enabled": said("systemctl", "is-enabled", "nginx.service") == "enabled",
+                "workers": sorted(ages),
+                "outdated": outdated(ages),
                 "stale": said("systemctl", "show", "--property=NeedDaemonReload", "--value", "nginx.service") == "yes",
                 "config": file_of(ETC / "nginx.conf"),
                 "foreign": foreign(wanted["marker"]) if version else [],

@@ -10,6 +10,7 @@ import json
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -276,24 +277,29 @@ def test_what_cannot_work_or_could_become_a_directive_is_refused(tmp_path: Path)
     users = {"nginx_basic_users": {"anna": "hidden"}, "nginx_client_ca_path": "/srv/ca.crt"}
     cases["old"] = ({**CASES["old"], **users}, None)
     told = tmp_path / "told"
-    told.mkdir()
     file = str(tasks_without_a_host(tmp_path))
     blocks = [
         {
             "vars": variables,
             "block": [{"ansible.builtin.include_tasks": file}],
             "rescue": [
-                {"ansible.builtin.copy": {"content": "{{ ansible_failed_result | to_json }}", "dest": str(told / name)}}
+                {
+                    "ansible.builtin.set_fact": {
+                        "told": "{{ told | default({}) | combine({case: ansible_failed_result | to_json}) }}"
+                    },
+                    "vars": {"case": name},
+                }
             ],
         }
         for name, (variables, _say) in cases.items()
     ]
+    blocks.append({"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(told), "mode": "0600"}})
     files = [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")]
     play = [{"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": blocks}]
     done = run_playbook(yaml.safe_dump(play), {}, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "hidden" not in done.stdout + done.stderr
-    texts = {path.name: path.read_text() for path in told.iterdir()}
+    texts = json.loads(told.read_text())
     assert sorted(texts) == sorted(name for name, (_variables, say) in cases.items() if say)
     wrong = {
         name: texts[name]
@@ -354,3 +360,33 @@ def test_a_configuration_of_somebody_else(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert look("Written by us") == [str(tmp_path / name) for name in foreign]
+
+
+@pytest.mark.parametrize(
+    ("told", "wrote", "outdated"),
+    [
+        (" 11  30\n 12 900", 60, False),
+        (" 11  30\n 12 900", 10, True),
+        ("", 60, True),
+    ],
+    ids=["reloaded since", "written since", "nothing runs"],
+)
+def test_a_configuration_that_no_reload_has_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, wrote: int, outdated: bool
+) -> None:
+    """``wrote``: seconds since the last file was written."""
+    look = runpy.run_path(str(ROLE / "files/look.py"))
+    files = look["workers"].__globals__
+    (tmp_path / "nginx.conf").write_text("x")
+    now = (tmp_path / "nginx.conf").stat().st_ctime + wrote
+    for name, value in {
+        "ETC": tmp_path,
+        "TLS": tmp_path / "tls",
+        "PID": tmp_path / "nginx.conf",
+        "said": lambda *_command: told,
+        "time": SimpleNamespace(time=lambda: now),
+    }.items():
+        monkeypatch.setitem(files, name, value)
+    ages = look["workers"]()
+    assert ages == ({11: 30, 12: 900} if told else {})
+    assert look["outdated"](ages) is outdated
