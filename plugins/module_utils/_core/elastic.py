@@ -157,8 +157,9 @@ class Elastic:
             return Unreachable(f"Elasticsearch is not able to answer now: {reason}. Run again later.", status=status)
         return AnswerError(f"Elasticsearch refused the request: {reason}.", status=status)
 
-    def _unreachable(self, exc: Exception) -> Unreachable:
-        reason = excerpt(str(exc), self._secrets, 300)
+    def _unreachable(self, exc: t.Any) -> Unreachable:
+        # The text of the whole exception names every try, all with one cause.
+        reason = excerpt(str(exc.message), self._secrets, 300)
         return Unreachable(
             f"Elasticsearch cannot be reached: {reason}. Check elasticsearch_url and elasticsearch_ca_path, and that it runs."
         )

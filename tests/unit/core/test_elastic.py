@@ -77,8 +77,10 @@ def test_a_call_that_failed_as_a_whole_is_sent_again() -> None:
 def test_gives_up_with_a_sentence() -> None:
     with pytest.raises(Unreachable, match="did not take 3 operations after 8 tries"):
         Elastic(Client(*[[429, 429, 429]] * 8), sleep=lambda _seconds: None).bulk(PAYLOAD)
-    with pytest.raises(Unreachable, match="cannot be reached"):
-        Elastic(Client(*[elasticsearch.ConnectionError("refused")] * 8), sleep=lambda _seconds: None).bulk(PAYLOAD)
+    refused = elasticsearch.ConnectionError("refused", errors=(elasticsearch.ConnectionError("refused"),) * 3)
+    with pytest.raises(Unreachable, match="cannot be reached: refused[.] Check") as caught:
+        Elastic(Client(*[refused] * 8), sleep=lambda _seconds: None).bulk(PAYLOAD)
+    assert caught.value.message.count("refused") == 1
 
 
 @pytest.mark.parametrize(
