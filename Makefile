@@ -55,7 +55,7 @@ crash: setup ## Kill collecting processes in random schedules (N= schedules, SEE
 crash-mutants: setup ## Break the code on purpose: the crash tests must notice (SEED=)
 	@python -m tests.crash.mutants --seed $(SEED) $(if $(N),--schedules $(N))
 
-molecule: setup ## Test roles on hosts with systemd, in containers (SCENARIO="single cluster"; all without it)
+molecule: setup ## Test roles on hosts with systemd, in containers (SCENARIO="single cluster", all without it; DEBIAN=13)
 	@requirements/docker
 	@requirements/molecule $(PYTHON) $(BIN)/uv .cache/molecule
 	@tests/molecule $(SCENARIO)
