@@ -35,7 +35,7 @@ SITE = """
   tasks:
     - ansible.builtin.include_role:
         name: netcure.soc.elasticsearch
-        tasks_from: content.yml
+        tasks_from: content
 """
 
 

@@ -89,6 +89,14 @@ def test_an_old_python_is_refused(tmp_path: Path) -> None:
     assert "is Python 3.9; the modules need" in done.stdout
 
 
+@pytest.mark.parametrize("inner", ["runtime_log_dir", "runtime_venv", "runtime_config_dir"])
+def test_no_folder_lies_in_one_of_the_soc(inner: str, tmp_path: Path) -> None:
+    within = {inner: str(tmp_path / "state/inner")}
+    done = run_playbook(RUNTIME, {**in_folders_of(tmp_path), **within}, tmp_path, "--check")
+    assert done.returncode != 0
+    assert f"{tmp_path}/state/inner is in {tmp_path}/state" in done.stdout, done.stdout
+
+
 @pytest.fixture
 def collecting(tmp_path: Path) -> dict:
     """Variables for role collect without a schedule; its folder of secrets is there."""

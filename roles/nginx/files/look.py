@@ -102,7 +102,7 @@ def main() -> None:
                 # Of Debian 13 on; from 3.5 it has the key exchange that quantum computers do not break.
                 "openssl": version_of("libssl3t64"),
                 "ipv6": os.path.exists("/proc/net/if_inet6"),
-                "active": said("systemctl", "is-active", "nginx.service") == "active",
+                "active": said("systemctl", "is-active", "nginx.service") in ("active", "reloading"),
                 "enabled": said("systemctl", "is-enabled", "nginx.service") == "enabled",
                 "workers": sorted(ages),
                 "outdated": outdated(ages),
