@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A client that writes and reads all along, as the SOC does: client.py FOLDER HOST...; the password comes by stdin.
 
-It stops when FOLDER/stop appears, reads everything once more, and leaves what it saw in FOLDER/seen.json. A request fails
-when no node takes it within PATIENCE seconds. What it trusts is what the role gave to the first host, read again after a
-handshake that failed, as the host of the SOC has it.
+It goes on where an earlier one stopped. When FOLDER/stop appears it counts what is there, and leaves what it saw in
+FOLDER/seen.json. A request fails when no node takes it within PATIENCE seconds. What it trusts is what the role gave to the
+hosts, read again after a handshake that failed, as the host of the SOC has it. A host may be lost, and come back elsewhere.
 """
 
 from __future__ import annotations
@@ -28,16 +28,24 @@ MOST = 3600
 class Client:
     def __init__(self, hosts: list[str], password: str) -> None:
         self.hosts = hosts
-        self.ports = [int(_docker("port", host, "9200").split(":")[-1]) for host in hosts]
         self.identity = base64.b64encode(f"soc-admin:{password}".encode()).decode()
         self.turn, self.retries = 0, 0
-        self.context = self._trust()
+        self.ports: dict[str, int] = {}
+        self.context = ssl.create_default_context()
 
-    def _trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cadata=_docker("exec", self.hosts[0], "cat", "/etc/soc/tls/ca.crt"))
+    def find(self) -> None:
+        """Where the hosts listen, and whom to trust: of those that are there."""
+        for host in reversed(self.hosts):
+            try:
+                self.ports[host] = int(_docker("port", host, "9200").split(":")[-1])
+                self.context = ssl.create_default_context(cadata=_docker("exec", host, "cat", "/etc/soc/tls/ca.crt"))
+            except (subprocess.CalledProcessError, ssl.SSLError):
+                self.ports[host] = 0
 
     def once(self, method: str, path: str, body: object = None) -> tuple[int, dict]:
-        connection = http.client.HTTPSConnection("localhost", self.ports[self.turn], context=self.context, timeout=10)
+        connection = http.client.HTTPSConnection(
+            "localhost", self.ports[self.hosts[self.turn]], context=self.context, timeout=10
+        )
         headers = {"Authorization": f"Basic {self.identity}", "Content-Type": "application/json"}
         try:
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
@@ -54,12 +62,12 @@ class Client:
                 status, answer = self.once(method, path, body)
                 if status in good:
                     return answer
-            except ssl.SSLError:
-                self.context = self._trust()
-            except (OSError, http.client.HTTPException, ValueError):
+            except OSError:
+                self.find()
+            except (http.client.HTTPException, ValueError):
                 pass
             self.retries += 1
-            self.turn = (self.turn + 1) % len(self.ports)
+            self.turn = (self.turn + 1) % len(self.hosts)
             time.sleep(0.1)
         return None
 
@@ -70,7 +78,10 @@ def _docker(*words: str) -> str:
 
 def main(folder: Path, hosts: list[str]) -> None:
     client, chance = Client(hosts, sys.stdin.readline().rstrip("\n")), random.Random(1)
-    written, failed, wrong = 0, [], []
+    client.find()
+    failed, wrong = [], []
+    count = client.call("GET", f"/{INDEX}/_count", good=(200, 404)) or {}
+    written = began = count.get("count", 0)
     end = time.monotonic() + MOST
     while not (folder / "stop").exists() and time.monotonic() < end:
         # A retry of what was taken after all is told that it is there already.
@@ -85,6 +96,7 @@ def main(folder: Path, hosts: list[str]) -> None:
     client.call("POST", f"/{INDEX}/_refresh")
     count = client.call("GET", f"/{INDEX}/_count")
     seen = {
+        "began": began,
         "written": written,
         "there": (count or {}).get("count"),
         "retries": client.retries,
