@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from lab.certificates import certificates
-from tests.conftest import FOLDER, Outcome, Search, run_module
+from tests.conftest import FOLDER, Outcome, Search, run_module, run_steps
 
 FLAGS = ("--diff", "-vvv")
 
@@ -58,14 +58,9 @@ def ask(search: Search, path: str, login: tuple[str, str] | None = None) -> requ
     return session.get(f"{search.endpoint.url}/{path}", timeout=30)
 
 
-def in_four_steps(module: str, options: dict, *secrets: str) -> tuple[Outcome, Outcome, Outcome, Outcome]:
+def in_four_steps(module: str, options: dict, *secrets: str) -> list[Outcome]:
     """Check mode, the run, the run again, check mode again: told the truth, changed once, and no secret was seen."""
-    steps = (
-        run_module(module, options, "--check", *FLAGS),
-        run_module(module, options, *FLAGS),
-        run_module(module, options, *FLAGS),
-        run_module(module, options, "--check", *FLAGS),
-    )
+    steps = run_steps(module, options, [True, False, False, True])
     for step in steps:
         assert not step.failed, step.output
         assert not [secret for secret in secrets if secret in step.output], step.output
@@ -197,18 +192,19 @@ def test_api_keys(search: Search, admin: dict, tmp_path: Path) -> None:
         answer = ask(search, "_security/api_key?name=soc-test&active_only=true").json()
         return [found["id"] for found in answer["api_keys"]]
 
-    def run(*flags: str) -> Outcome:
-        done = run_module("es_api_keys", options, *FLAGS, *flags)
-        assert not done.failed, done.output
-        assert not path.exists() or path.read_text().strip() not in done.output
-        return done
+    def run(*checks: bool) -> list[Outcome]:
+        steps = run_steps("es_api_keys", options, list(checks))
+        for done in steps:
+            assert not done.failed, done.output
+            assert not path.exists() or path.read_text().strip() not in done.output
+        return steps
 
     def only(action: str, reason: str) -> str:
         """Check mode, the run, and the run again; the id in the file, which is the only one that is valid."""
         before = path.read_bytes() if path.exists() else None
-        check = run("--check")
+        [check] = run(True)
         assert (path.read_bytes() if path.exists() else None) == before
-        done, again = run(), run()
+        done, again = run(False, False)
         for told in (check, done):
             assert (
                 told.changed
@@ -239,7 +235,7 @@ def test_api_keys(search: Search, admin: dict, tmp_path: Path) -> None:
 
     key["rotate"] = True
     fourth = of_file()
-    assert run().changed and valid() == [of_file()] != [fourth]
+    assert run(False)[0].changed and valid() == [of_file()] != [fourth]
     key["rotate"] = False
 
     # A run that was killed after it had made a key: the next one finds what nobody has, and ends it.
@@ -250,12 +246,12 @@ def test_api_keys(search: Search, admin: dict, tmp_path: Path) -> None:
     for body in (stray, other):
         assert session.post(f"{search.endpoint.url}/_security/api_key", json=body).status_code == 200
     mine = of_file()
-    assert run().changed and not run().changed and mine == of_file()
+    assert [done.changed for done in run(False, False)] == [True, False] and mine == of_file()
     assert len(valid()) == 2, "the key of another host stays"
 
     key["state"] = "absent"
-    assert run("--check").changed and path.exists()
-    assert run().changed and not path.exists() and mine not in valid() and not run().changed
+    assert run(True)[0].changed and path.exists()
+    assert [done.changed for done in run(False, False)] == [True, False] and not path.exists() and mine not in valid()
 
 
 def test_api_keys_that_cannot_be_kept_are_not_made(search: Search, admin: dict, tmp_path: Path) -> None:
