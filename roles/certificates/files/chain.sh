@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Verifies a certificate, with the intermediate ones that follow it, against nothing but the authorities given:
 # chain.sh AUTHORITIES CERTIFICATE PURPOSE...   Both are PEM texts, and public.
 set -eu
