@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says, as JSON, what a role must know of its host. It changes nothing.
 
-The first argument is JSON: the time C(now) of the controller, the C(paths) whose disks count, whether C(ports) are of interest, the
-C(packages) and C(users) to look for, and the C(files) to read.
+The first argument is JSON: the time C(now) of the controller (ansible-core 2.18 makes a text of it), the C(paths) whose disks
+count, whether C(ports) are of interest, the C(packages) and C(users) to look for, and the C(files) to read.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
         json.dumps(
             {
                 "time": int(time.time()),
-                "skew": int(time.time()) - wanted["now"],
+                "skew": int(time.time()) - int(wanted["now"]),
                 "me": [pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name],
                 "python": "{}.{}".format(*sys.version_info[:2]),
                 "free_mb": [free_mb(path) for path in wanted["paths"]],
