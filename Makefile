@@ -15,6 +15,7 @@ LAB ?= .lab
 N ?=
 SEED ?= 1
 SCENARIO ?=
+CORE ?=
 
 # Ansible finds collections, and Python finds ansible_collections.netcure.soc, through a link in here.
 COLLECTIONS := $(CURDIR)/.cache/collections
@@ -55,10 +56,10 @@ crash: setup ## Kill collecting processes in random schedules (N= schedules, SEE
 crash-mutants: setup ## Break the code on purpose: the crash tests must notice (SEED=)
 	@python -m tests.crash.mutants --seed $(SEED) $(if $(N),--schedules $(N))
 
-molecule: setup ## Test roles on hosts with systemd, in containers (SCENARIO="single cluster", all without it; DEBIAN=13)
+molecule: setup ## Test roles on hosts with systemd, in containers (SCENARIO="single cluster", all without it; DEBIAN=13 CORE=2.18)
 	@requirements/docker
-	@requirements/molecule $(PYTHON) $(BIN)/uv .cache/molecule
-	@tests/molecule $(SCENARIO)
+	@requirements/molecule $(PYTHON) $(BIN)/uv .cache/molecule$(CORE) $(CORE)
+	@CORE=$(CORE) tests/molecule $(SCENARIO)
 
 vagrant: ## Test the Vagrantfile, without starting a machine
 	@requirements/docker
