@@ -1,7 +1,7 @@
 # Copyright (c) Netcure and contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client that writes and reads all along, as the SOC does: client.py FOLDER HOST...; the password comes by stdin.
+"""A client that writes and reads all along, as the SOC does: client.py FOLDER CONTAINER...; the password comes by stdin.
 
 It goes on where an earlier one stopped. When FOLDER/stop appears it counts what is there, and leaves what it saw in
 FOLDER/seen.json. A request fails when no node takes it within PATIENCE seconds. What it trusts is what the role gave to the
