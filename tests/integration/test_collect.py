@@ -14,9 +14,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect import ecs
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles import guardian360 as guardian360_profile
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles.cyberalarm import PROFILE
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import argument_spec, fetch
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
 
 from tests.conftest import Search, run_here, run_module, true_ids
@@ -42,12 +39,9 @@ class Source:
             self.options["api_key_file"] = str(secrets / "guardian360-api-key")
 
     def run(self, *flags: str, ansible: bool = False, **options: t.Any) -> t.Any:
-        """One run, through Ansible when asked or given flags, else in this process."""
+        """One run, in this process or through Ansible."""
         options = {**self.options, "now": format_time(self.vendors.world.now), **options}
-        if ansible or flags:
-            return run_module(self.module, options, *flags)
-        profile = {"cyberalarm": PROFILE, "guardian360": guardian360_profile.PROFILE}[self.name]
-        return run_here(argument_spec(profile), lambda run: fetch(run, profile), options)
+        return (run_module if ansible else run_here)(self.module, options, *flags)
 
 
 @pytest.fixture
@@ -274,7 +268,7 @@ def test_no_secret_is_ever_shown(guardian360: Source, search: Search) -> None:
     for fault in (None, "500", "401"):
         if fault:
             guardian360.vendors.faults.add(fault, source="guardian360", count=None)
-        outcome = guardian360.run("-vvv", "--diff", **options)
+        outcome = guardian360.run("-vvv", "--diff", ansible=True, **options)
         assert outcome.failed == bool(fault), outcome.output
         assert not [secret for secret in secrets if secret in outcome.output]
 

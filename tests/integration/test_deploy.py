@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.template import Templar, trust_as_template
+from ansible_collections.netcure.soc.plugins.module_utils._core.errors import InternalError
 
-from tests.conftest import ROOT, SITE, Search, run_playbook
+from tests.conftest import ROOT, SITE, Search, run_here, run_playbook
 
 RUNTIME = """
 - hosts: localhost
@@ -26,6 +28,7 @@ RUNTIME = """
   roles: [netcure.soc.runtime]
 """
 COLLECT = RUNTIME.replace("runtime", "collect")
+MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
 
 
 def in_folders_of(folder: Path) -> dict:
@@ -261,21 +264,29 @@ def test_the_artefact_installs_and_its_pages_read(tmp_path: Path) -> None:
     assert all(page["doc"]["short_description"] and page["return"] for page in found.values())
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "plugins/modules").glob("*.py")), ids=lambda path: path.stem)
-def test_the_examples_are_plays_that_ansible_accepts(path: Path, tmp_path: Path) -> None:
-    """Every task of EXAMPLES in check mode: its options are right, though the vendors in them do not exist."""
-    examples = yaml.safe_load(re.search(r'EXAMPLES = r"""\n(.*?)"""', path.read_text(), re.DOTALL).group(1))
-    tasks = [
-        {**task, "check_mode": True, "ignore_errors": True, "register": f"told_{number}"}
-        for number, task in enumerate(examples)
-    ]
-    tasks = [task for task in tasks if any(key.startswith("netcure.soc.") for key in task)]
-    assert tasks
+def examples(path: Path) -> list[dict]:
+    """The tasks under EXAMPLES of a module, of those that run modules of the collection."""
+    told = re.search(r'EXAMPLES = r"""\n(.*?)"""', path.read_text(), re.DOTALL).group(1)
+    return [task for task in yaml.safe_load(told) if any(key.startswith("netcure.soc.") for key in task)]
+
+
+def test_the_examples_are_plays_that_ansible_accepts(tmp_path: Path) -> None:
+    tasks = [task for path in MODULES for task in examples(path)]
+    assert len(tasks) > len(MODULES)
     play = [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]
-    done = run_playbook(yaml.safe_dump(play, sort_keys=False), {}, tmp_path)
-    assert "Unsupported parameters" not in done.stdout and "missing required" not in done.stdout, done.stdout
-    assert "Traceback" not in done.stdout
-    assert done.returncode == 0
+    done = run_playbook(yaml.safe_dump(play, sort_keys=False), {}, tmp_path, "--syntax-check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_modules_accept_their_examples(path: Path) -> None:
+    """Each in check mode: its options are right, though the vendors and files in them do not exist."""
+    templar = Templar(variables={"item": "cyberalarm"})
+    for task in examples(path):
+        text = json.dumps(task[f"netcure.soc.{path.stem}"])
+        told = run_here(path.stem, json.loads(templar.template(trust_as_template(text))), "--check")
+        assert told.failed is ("failure" in told.result), told.output  # it came past its options, and gave a reason
+        assert "Traceback" not in told.output and told.result.get("failure", {}).get("code") != InternalError.code
 
 
 @pytest.mark.parametrize("playbook", sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))

@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from lab.certificates import certificates
-from tests.conftest import FOLDER, Outcome, Search, run_module, run_steps
+from tests.conftest import FOLDER, Outcome, Search, run_here, run_module, run_steps
 
 FLAGS = ("--diff", "-vvv")
 
@@ -116,10 +116,8 @@ def test_objects(search: Search, admin: dict) -> None:
     assert "second-password" not in back.output and '"priority": 901' in back.output
     assert ask(search, "_security/_authenticate", ("soc-test", "second-password")).status_code == 200
     passwords["soc-test"] = "third-password"
-    assert [entry["differs"] for entry in run_module("es_objects", options).objects if entry["differs"]] == [
-        ["password"]
-    ]
-    assert not run_module("es_objects", options).changed
+    assert [entry["differs"] for entry in run_here("es_objects", options).objects if entry["differs"]] == [["password"]]
+    assert not run_here("es_objects", options).changed
 
     absent = [
         {key: entry[key] for key in ("kind", "name")} | {"state": "absent"}
@@ -139,7 +137,7 @@ def test_objects_that_are_refused_do_not_stop_the_others(search: Search, admin: 
         {"kind": "ilm_policy", "name": "gone", "state": "absent"},
         {"kind": "role", "name": "soc-test", "body": {"cluster": ["monitor"]}},
     ]
-    done = run_module("es_objects", {**admin, "objects": objects})
+    done = run_here("es_objects", {**admin, "objects": objects})
     assert done.failed and done.changed
     assert actions(done) == [*["failed"] * 4, "unchanged", "created"]
     assert set(done.failure["details"]) == {
@@ -164,7 +162,7 @@ def test_objects_that_are_refused_do_not_stop_the_others(search: Search, admin: 
 )
 def test_a_server_that_cannot_be_used(admin: dict, options: dict, told: str) -> None:
     objects = [{"kind": "role", "name": name, "body": {"cluster": ["monitor"]}} for name in ("soc-test", "soc-other")]
-    done = run_module("es_objects", {**admin, **options, "objects": objects}, "--check")
+    done = run_here("es_objects", {**admin, **options, "objects": objects}, "--check")
     assert done.failed and told in done.msg and "Traceback" not in done.output
     assert "objects" not in done.result or actions(done) == ["failed", "not_tried"]
 
@@ -192,30 +190,34 @@ def test_api_keys(search: Search, admin: dict, tmp_path: Path) -> None:
         answer = ask(search, "_security/api_key?name=soc-test&active_only=true").json()
         return [found["id"] for found in answer["api_keys"]]
 
-    def run(*checks: bool) -> list[Outcome]:
-        steps = run_steps("es_api_keys", options, list(checks))
-        for done in steps:
-            assert not done.failed, done.output
-            assert not path.exists() or path.read_text().strip() not in done.output
-        return steps
+    def run(*flags: str) -> Outcome:
+        done = run_here("es_api_keys", options, *flags)
+        assert not done.failed, done.output
+        assert not path.exists() or path.read_text().strip() not in done.output
+        return done
 
     def only(action: str, reason: str) -> str:
         """Check mode, the run, and the run again; the id in the file, which is the only one that is valid."""
         before = path.read_bytes() if path.exists() else None
-        [check] = run(True)
+        check = run("--check")
         assert (path.read_bytes() if path.exists() else None) == before
-        done, again = run(False, False)
+        done = run()
         for told in (check, done):
             assert (
                 told.changed
                 and told.result["keys"][0]["action"] == action
                 and reason in told.result["keys"][0]["reason"]
             )
-        assert not again.changed
+        assert not run().changed
         assert valid() == [of_file()]
         return of_file()
 
-    first = only("created", "there is no file")
+    made = in_four_steps("es_api_keys", options)[1]
+    assert made.result["keys"][0]["action"] == "created" and path.read_text().strip() not in made.output
+    first = of_file()
+    path.unlink()
+    assert only("created", "there is no file") != first
+    first = of_file()
     assert path.stat().st_mode & 0o777 == 0o640
     roles["r"]["indices"][0]["privileges"] = ["read", "write"]
     assert only("updated", "role_descriptors differ") == first
@@ -227,7 +229,7 @@ def test_api_keys(search: Search, admin: dict, tmp_path: Path) -> None:
     second = only("renewed", "lives longer than 90d")
     assert second != first
     late = {**options, "now": "2099-01-01T00:00:00Z"}
-    assert "it expires on" in run_module("es_api_keys", late, "--check").result["keys"][0]["reason"]
+    assert "it expires on" in run_here("es_api_keys", late, "--check").result["keys"][0]["reason"]
     search.endpoint.session().delete(f"{search.endpoint.url}/_security/api_key", json={"ids": [second]})
     third = only("renewed", "holds no valid key")
     path.write_text("no key at all\n")
@@ -235,7 +237,7 @@ def test_api_keys(search: Search, admin: dict, tmp_path: Path) -> None:
 
     key["rotate"] = True
     fourth = of_file()
-    assert run(False)[0].changed and valid() == [of_file()] != [fourth]
+    assert run().changed and valid() == [of_file()] != [fourth]
     key["rotate"] = False
 
     # A run that was killed after it had made a key: the next one finds what nobody has, and ends it.
@@ -246,12 +248,12 @@ def test_api_keys(search: Search, admin: dict, tmp_path: Path) -> None:
     for body in (stray, other):
         assert session.post(f"{search.endpoint.url}/_security/api_key", json=body).status_code == 200
     mine = of_file()
-    assert [done.changed for done in run(False, False)] == [True, False] and mine == of_file()
+    assert run().changed and not run().changed and mine == of_file()
     assert len(valid()) == 2, "the key of another host stays"
 
     key["state"] = "absent"
-    assert run(True)[0].changed and path.exists()
-    assert [done.changed for done in run(False, False)] == [True, False] and not path.exists() and mine not in valid()
+    assert run("--check").changed and path.exists()
+    assert run().changed and not run().changed and not path.exists() and mine not in valid()
 
 
 def test_api_keys_that_cannot_be_kept_are_not_made(search: Search, admin: dict, tmp_path: Path) -> None:
@@ -260,7 +262,7 @@ def test_api_keys_that_cannot_be_kept_are_not_made(search: Search, admin: dict, 
         {"name": "soc-test", "path": str(tmp_path / "k"), "role_descriptors": roles, "group": "nobody-has-this"},
         {"name": "soc-test-2", "path": str(tmp_path / "k2"), "role_descriptors": {"r": {"cluster": ["nonsense"]}}},
     ]
-    done = run_module("es_api_keys", {**admin, "keys": keys})
+    done = run_here("es_api_keys", {**admin, "keys": keys})
     assert done.failed and not done.changed and [key["action"] for key in done.result["keys"]] == ["failed", "failed"]
     assert "There is no group nobody-has-this" in done.msg and "nonsense" in done.msg
     assert ask(search, "_security/api_key?name=soc-test*&active_only=true").json()["api_keys"] == []
@@ -300,18 +302,18 @@ def test_the_keystore(node: dict) -> None:
     assert store.stat().st_mode & 0o777 == 0o660
     # The real keystore tells: without what was remembered nothing differs either.
     store.with_name("elasticsearch.keystore.digests").unlink()
-    assert not run_module("es_keystore", options).changed
+    assert not run_here("es_keystore", options).changed
     entries["b.c"] = "other-secret"
     changed = in_four_steps("es_keystore", options, "other-secret")[1]
     assert (changed.added, changed.updated) == ([], ["b.c"])
     # What was restored from an old backup.
     keep = store.read_bytes()
-    assert run_module("es_keystore", {**options, "entries": {}, "remove": ["d"], "purge": True}).removed == sorted(
+    assert run_here("es_keystore", {**options, "entries": {}, "remove": ["d"], "purge": True}).removed == sorted(
         entries
     )
-    assert not run_module("es_keystore", {**options, "entries": {}, "remove": ["d"], "purge": True}).changed
+    assert not run_here("es_keystore", {**options, "entries": {}, "remove": ["d"], "purge": True}).changed
     store.write_bytes(keep)
-    assert run_module("es_keystore", {**options, "entries": {}, "remove": ["d"]}).removed == ["d"]
+    assert run_here("es_keystore", {**options, "entries": {}, "remove": ["d"]}).removed == ["d"]
 
 
 def test_keystore_entries_that_cannot_be_are_refused(node: dict) -> None:
@@ -349,7 +351,7 @@ def test_users_of_the_file_realm(search: Search) -> None:
         logs_in("sécond-password", True)
         assert ask(search, "_security/_authenticate", ("soc-file", "first-password")).status_code == 401
     finally:
-        gone = run_module("es_file_users", {**options, "users": [{"username": "soc-file", "state": "absent"}]})
+        gone = run_here("es_file_users", {**options, "users": [{"username": "soc-file", "state": "absent"}]})
     assert gone.changed
     logs_in("sécond-password", False)
 
@@ -464,13 +466,13 @@ def test_policies_and_pipelines_against_a_recorded_fake(tmp_path: Path) -> None:
         phases["delete"]["min_age"] = "90d"
         del phases["hot"]
         nightly["retention"]["min_count"] = 5
-        changed = run_module("es_objects", options)
+        changed = run_here("es_objects", options)
         assert [entry["differs"] for entry in changed.objects] == [
             ["policy.phases.delete.min_age", "policy.phases.hot"],
             ["retention.min_count"],
             [],
         ]
-        assert len(Fake.puts) == 8 and not run_module("es_objects", options).changed
+        assert len(Fake.puts) == 8 and not run_here("es_objects", options).changed
         absent = [{"kind": entry["kind"], "name": "soc", "state": "absent"} for entry in objects]
         assert actions(in_four_steps("es_objects", {**admin, "objects": absent})[1]) == ["deleted"] * 3
         assert not Fake.kept

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 import trustme
-from ansible_collections.netcure.soc.plugins.module_utils._collect import doctor
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles.cyberalarm import PROFILE
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import argument_spec, fetch
 
 from tests.conftest import Outcome, Search, run_here, run_module
 
@@ -35,11 +32,8 @@ class Patient:
             self.options["api_key_file"] = str(secrets / "guardian360-api-key")
 
     def look(self, *flags: str, ansible: bool = False, **options: t.Any) -> Outcome:
-        """One look, through Ansible when asked or given flags, else in this process."""
-        options = {**self.options, **options}
-        if ansible or flags:
-            return run_module("soc_doctor", options, *flags)
-        return run_here(doctor.argument_spec(), doctor.examine, options)
+        """One look, in this process or through Ansible."""
+        return (run_module if ansible else run_here)("soc_doctor", {**self.options, **options}, *flags)
 
 
 @pytest.fixture
@@ -86,7 +80,7 @@ def test_a_wrong_token_is_told_once_and_never_shown(cyberalarm: Patient, tmp_pat
     token = tmp_path / "token"
     token.write_text("not-the-token-at-all\n")
     token.chmod(0o644)
-    looked = cyberalarm.look("-vvv", token_file=str(token))
+    looked = cyberalarm.look("-vvv", ansible=True, token_file=str(token))
     assert looked.failed
     assert looked.failure["code"] == "unhealthy"
     assert looked.msg.count("does not know the credentials") == 1
@@ -189,7 +183,7 @@ def test_a_vendor_out_of_reach(cyberalarm: Patient) -> None:
 def test_it_reads_the_journal_of_the_collector(cyberalarm: Patient, tmp_path: Path) -> None:
     shared = {name: value for name, value in cyberalarm.options.items() if name != "source"}
     shared |= {"log_dir": str(tmp_path / "log"), "archive_dir": str(tmp_path / "archive")}
-    fetched = run_here(argument_spec(PROFILE), lambda run: fetch(run, PROFILE), shared)
+    fetched = run_here("cyberalarm_fetch", shared)
     assert not fetched.failed, fetched.output
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "state").rglob("*.sqlite")}
     looked = cyberalarm.look()

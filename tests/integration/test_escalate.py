@@ -12,11 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles.cyberalarm import PROFILE
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import argument_spec as fetch_spec
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import fetch
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
-from ansible_collections.netcure.soc.plugins.module_utils._escalate.run import argument_spec, escalate
 
 from tests.conftest import ROOT, Search, run_here, run_module
 
@@ -44,10 +40,10 @@ class Soc:
             "now": format_time(self.world.now),
         }
         options.update(self.search.options("collector"))
-        assert not run_here(fetch_spec(PROFILE), lambda run: fetch(run, PROFILE), options).failed
+        assert not run_here("cyberalarm_fetch", options).failed
 
     def escalate(self, *flags: str, ansible: bool = False, **more: t.Any) -> t.Any:
-        """One run, through Ansible when asked or given flags, else in this process."""
+        """One run, in this process or through Ansible."""
         options = {
             "roster": str(self.roster),
             "state_dir": str(self.state),
@@ -61,9 +57,7 @@ class Soc:
             "now": format_time(self.world.now),
             **self.search.options("escalator"),
         }
-        if ansible or flags:
-            return run_module("vocalnotify_escalate", {**options, **more}, *flags)
-        return run_here(argument_spec(), escalate, {**options, **more})
+        return (run_module if ansible else run_here)("vocalnotify_escalate", {**options, **more}, *flags)
 
     def calls(self) -> list:
         return self.mail.mailbox().calls()
@@ -212,7 +206,7 @@ def test_no_secret_is_ever_shown(soc: Soc) -> None:
     soc.world.raise_incident("transport-coppee-sa", 2, 30)
     soc.collect()
     password = soc.mail.password.value
-    outcome = soc.escalate("-vvv", "--diff", smtp_password_file=None, smtp_password=password)
+    outcome = soc.escalate("-vvv", "--diff", ansible=True, smtp_password_file=None, smtp_password=password)
     assert not outcome.failed
     assert password not in outcome.output
 

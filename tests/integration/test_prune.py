@@ -19,8 +19,7 @@ from ansible_collections.netcure.soc.plugins.module_utils._core.clock import clo
 from ansible_collections.netcure.soc.plugins.module_utils._core.errors import AnswerError
 from ansible_collections.netcure.soc.plugins.module_utils._retain import run as retain
 from ansible_collections.netcure.soc.plugins.module_utils._retain.plan import Rule
-from ansible_collections.netcure.soc.plugins.module_utils._retain.run import argument_spec, carry_out, make_plan
-from ansible_collections.netcure.soc.plugins.module_utils._retain.run import prune as work
+from ansible_collections.netcure.soc.plugins.module_utils._retain.run import carry_out, make_plan
 
 from tests.conftest import ROOT, Search, run_here, run_module
 
@@ -56,9 +55,7 @@ def prune(filled: Search, tmp_path: Path) -> t.Callable:
     }
 
     def run(*flags: str, ansible: bool = False, **more: t.Any) -> t.Any:
-        if ansible or flags:
-            return run_module("es_prune", {**options, **more}, *flags)
-        return run_here(argument_spec(), work, {**options, **more})
+        return (run_module if ansible else run_here)("es_prune", {**options, **more}, *flags)
 
     return run
 

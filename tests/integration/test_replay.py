@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netcure.soc.plugins.module_utils._collect.archive import seal
-from ansible_collections.netcure.soc.plugins.module_utils._collect.replay import argument_spec, replay
 
 from tests.conftest import Search, run_here, run_module
 
@@ -73,9 +72,8 @@ class Site:
         }
 
     def run(self, *flags: str, ansible: bool = False, **options: t.Any) -> t.Any:
-        if ansible or flags:
-            return run_module("soc_replay", {**self.options, **options}, *flags)
-        return run_here(argument_spec(), replay, {**self.options, **options})
+        """One run, in this process or through Ansible."""
+        return (run_module if ansible else run_here)("soc_replay", {**self.options, **options}, *flags)
 
     def documents(self) -> dict[tuple[str, str], tuple[int | None, dict]]:
         """Everything that Elasticsearch has; with its version, where that is ours."""
@@ -206,7 +204,7 @@ def test_a_key_that_may_not_write_is_told(site: Site, search: Search) -> None:
 
 
 def test_progress_and_secrets(site: Site, search: Search) -> None:
-    done = site.run("-vvv")
+    done = site.run("-vvv", ansible=True)
     secret = search.keys["collector"].read_text().strip()
     log = (site.state.parent / "log/replay.progress.log").read_text()
     assert secret not in done.output + log

@@ -11,8 +11,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.netcure.soc.plugins.module_utils._collect.profiles.watchguard import PROFILE
-from ansible_collections.netcure.soc.plugins.module_utils._collect.run import argument_spec, fetch
 from ansible_collections.netcure.soc.plugins.module_utils._core.clock import format_time
 
 from tests.conftest import Search, run_here, run_module, true_ids
@@ -36,11 +34,9 @@ class WatchGuard:
         }
 
     def run(self, *flags: str, ansible: bool = False, **options: t.Any) -> t.Any:
-        """One run, through Ansible when asked or given flags, else in this process."""
+        """One run, in this process or through Ansible."""
         options = {**self.options, "now": format_time(self.vendors.world.now), **options}
-        if ansible or flags:
-            return run_module("watchguard_fetch", options, *flags)
-        return run_here(argument_spec(PROFILE), lambda run: fetch(run, PROFILE), options)
+        return (run_module if ansible else run_here)("watchguard_fetch", options, *flags)
 
     def later(self, hours: float = 1) -> None:
         """Time goes by, and the Fireboxes log."""
