@@ -39,7 +39,8 @@ class Client:
             try:
                 self.ports[host] = int(_docker("port", host, "9200").split(":")[-1])
                 self.context = ssl.create_default_context(cadata=_docker("exec", host, "cat", "/etc/soc/tls/ca.crt"))
-            except (subprocess.CalledProcessError, ssl.SSLError):
+            except (subprocess.CalledProcessError, ssl.SSLError, ValueError):
+                # It is not there, has no certificates yet, or is stopped.
                 self.ports[host] = 0
 
     def once(self, method: str, path: str, body: object = None) -> tuple[int, dict]:
