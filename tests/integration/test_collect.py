@@ -61,11 +61,11 @@ def test_check_collect_again_and_what_is_new(
     source: Source = request.getfixturevalue(name)
     world = source.vendors.world
 
-    rehearsed = source.run("--check", "--diff")
+    rehearsed = source.run("--check", "--diff", ansible=True)
     assert rehearsed.changed and not rehearsed.failed, rehearsed.output
     assert not (tmp_path / "state").exists() and not search.documents()
 
-    first = source.run("--diff")
+    first = source.run("--diff", ansible=True)
     assert first.changed, first.output
     assert first.sets == rehearsed.sets
     assert first.collected == first.indexed == sum(true_ids(source.vendors, name).values())
@@ -74,7 +74,7 @@ def test_check_collect_again_and_what_is_new(
 
     again = source.run(ansible=True)
     assert again.changed is False, again.result
-    assert source.run("--check").changed is False
+    assert source.run("--check", ansible=True).changed is False
 
     world.advance(4 * 3600)
     world.raise_incident("muller-zonen-bv", 1)

@@ -78,7 +78,7 @@ def test_level_one_waits_and_looks_again(soc: Soc) -> None:
     soc.world.review(seen)
     soc.world.advance(16 * 60)
     soc.collect()
-    rehearsed = soc.escalate("--check", "--diff")
+    rehearsed = soc.escalate("--check", "--diff", ansible=True)
     assert rehearsed.changed and not soc.calls()
     done = soc.escalate(ansible=True)
     assert [call["company"] for call in done.calls] == ["Het Groene Hart BV"]

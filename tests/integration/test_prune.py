@@ -75,7 +75,7 @@ def archived(folder: Path) -> bytes:
 
 def test_check_prune_again_and_restore(filled: Search, prune: t.Callable, tmp_path: Path) -> None:
     before = documents(filled)
-    rehearsed = prune("--check", "--diff")
+    rehearsed = prune("--check", "--diff", ansible=True)
     assert rehearsed.changed and rehearsed.planned == 30, rehearsed.output
     assert rehearsed.plan[0]["oldest"] == "2026-11-01T00:00:00.000Z"
     assert "30 go, from 2026-11-01T00:00:00.000Z to 2026-11-01T00:03:00.000Z" in rehearsed.output

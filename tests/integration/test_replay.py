@@ -103,12 +103,12 @@ def test_a_new_elasticsearch_gets_everything_and_only_once(site: Site, search: S
     assert {source["soc"]["reviewed"] for version, source in before.values() if version == 3} == {True}
     search.remove()
 
-    rehearsed = site.run("--check", "--diff", **search.options("escalator"))
+    rehearsed = site.run("--check", "--diff", ansible=True, **search.options("escalator"))
     assert not rehearsed.failed, rehearsed.output
     assert (rehearsed.changed, rehearsed.documents, rehearsed.indexed) == (True, 700, 700)
     assert site.documents() == {}
 
-    done = site.run("--diff")
+    done = site.run("--diff", ansible=True)
     assert not done.failed, done.output
     assert done.changed
     assert (done.documents, done.refused) == (700, 0)

@@ -44,7 +44,7 @@ def test_check_render_and_again(report: t.Callable, tmp_path: Path) -> None:
     rehearsed = report("--check", "--diff", ansible=True)
     assert rehearsed.changed, rehearsed.output
     assert not (tmp_path / "out").exists()
-    done = report("--diff")
+    done = report("--diff", ansible=True)
     assert (done.changed, done.unmapped) == (True, ["10.0.0.99"])
     assert done.counts == {**done.counts, "findings": 2, "occurrences": 3, "high": 1, "medium": 1}
     assert [entry["sha256"] for entry in done.reports] == [entry["sha256"] for entry in rehearsed.reports]

@@ -65,11 +65,11 @@ def indexed(search: Search) -> collections.Counter:
 
 
 def test_check_collect_rotate_and_again(watchguard: WatchGuard, search: Search, tmp_path: Path) -> None:
-    rehearsed = watchguard.run("--check", "--diff")
+    rehearsed = watchguard.run("--check", "--diff", ansible=True)
     assert rehearsed.changed and not rehearsed.failed, rehearsed.output
     assert not (tmp_path / "state").exists() and not search.documents()
 
-    first = watchguard.run("--diff")
+    first = watchguard.run("--diff", ansible=True)
     assert first.changed and first.sets == rehearsed.sets, first.output
     assert indexed(search) == watchguard.written() and first.dead_letters == 0
     assert first.assumed == ["incidents"]
