@@ -14,6 +14,8 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
+import time
 from pathlib import Path
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -52,23 +54,88 @@ def version_of(wanted: dict) -> str:
     return os.path.basename(os.readlink(wanted["home"])).partition("-")[0] if os.path.islink(wanted["home"]) else ""
 
 
-def plugins_of(folder: str) -> list[str]:
-    return sorted(path.name for path in Path(folder).iterdir()) if os.path.isdir(folder) else []
+def data_version_of(state: Path) -> str:
+    """The version that wrote the data last, which no older one reads; nothing where there are none.
+
+    Elasticsearch keeps its cluster state as a Lucene index, and notes its version in each commit: as a number, with two digits
+    for each part but the first, and 99 at the end (PersistedClusterStateService.NODE_VERSION_KEY; org.elasticsearch.Version.id).
+    """
+    newest = b""
+    for _attempt in range(5):  # a running node removes a commit when there is a newer one
+        try:
+            newest = max(state.glob("segments_*"), key=lambda path: int(path.name.partition("_")[2], 36)).read_bytes()
+            break
+        except (OSError, ValueError):
+            time.sleep(0.1)
+    noted = re.search(rb"\x0cnode_version(.)(\d+)", newest, re.DOTALL)
+    if not noted:
+        return ""
+    number = int(noted[2][: noted[1][0]])
+    return f"{number // 1000000}.{number // 10000 % 100}.{number // 100 % 100}"
+
+
+def kept_version_of(wanted: dict) -> str:
+    """The version that the copy of what was good is for, or nothing: of a package its pin says so."""
+    try:
+        with tarfile.open(wanted["kept"]) as kept:
+            if not wanted["packaged"]:
+                return os.path.basename(kept.getmember(wanted["home"]).linkname).partition("-")[0]
+            pin = kept.extractfile(wanted["pin"])
+            return pin.read().decode().partition("Pin: version ")[2].split()[0] if pin else ""
+    except (OSError, KeyError, IndexError, tarfile.TarError):
+        return ""
+
+
+def fits(folder: Path, version: str) -> bool:
+    """Whether Elasticsearch of ``version`` starts with a plugin: it is made for it, or, of the stable kind, for an older one of its major."""
+    stable = (folder / "stable-plugin-descriptor.properties").exists()
+    described = text_of(str(folder / ("stable-" * stable + "plugin-descriptor.properties")))
+    made = re.search(r"(?m)^elasticsearch\.version=(\S+)", described)
+    if not made or not stable:
+        return bool(made) and made.group(1) == version
+    ours, its = ([int(part) for part in re.findall(r"\d+", text)[:3]] for text in (version, made.group(1)))
+    return ours[0] == its[0] and ours >= its
+
+
+def plugins_of(folder: str, version: str) -> dict[str, bool]:
+    """Of each plugin that is there, whether it fits."""
+    return {path.name: fits(path, version) for path in Path(folder).iterdir()} if os.path.isdir(folder) else {}
+
+
+def port_of(settings: str) -> str:
+    """The port on which it answers, as the settings on the disk say."""
+    named = re.search(r'(?m)^"?http\.port"?: *"?(\d+)', settings)
+    return named.group(1) if named else ""
+
+
+def runs_programs(folder: str) -> bool:
+    """Whether what lies in a folder, or will, may be run: its file system is not mounted noexec."""
+    path = Path(folder)
+    while not path.exists():
+        path = path.parent
+    return not os.statvfs(path).f_flag & os.ST_NOEXEC
 
 
 def main() -> None:
     wanted = json.loads(sys.argv[1])
     limits = [text_of(path).strip() for path in LIMITS]
+    state = Path(wanted["data"], "_state")
+    settings = text_of(wanted["files"][0])
     print(
         json.dumps(
             {
                 "version": version_of(wanted),
+                "data_version": data_version_of(state),
+                "kept_version": kept_version_of(wanted),
                 # A container sees the memory of its host, and may not have it.
                 "memory_limits": [int(limit) for limit in limits if limit.isdigit()],
                 "prepared": os.path.isdir(wanted["version_dir"]),
-                "formed": os.path.exists(os.path.join(wanted["data"], "_state")),
+                # A node that ended at its first start has a state too, and not formed a cluster; what forms one is forgotten when it is.
+                "formed": state.exists() and not re.search(r'(?m)^"?cluster\.initial_master_nodes', settings),
                 "interrupted": os.path.exists(wanted["kept"]),
-                "plugins": plugins_of(wanted["plugins"]),
+                "plugins": plugins_of(wanted["plugins"], wanted["version"]),
+                "port": port_of(settings),
+                "temporary_runs": runs_programs(wanted["temporary"]),
                 "active": said("systemctl", "is-active", "elasticsearch.service") == "active",
                 # From wherever.
                 "docker": said("systemctl", "cat", "docker.service") != "",
