@@ -65,7 +65,9 @@ def data_version_of(state: Path) -> str:
         try:
             newest = max(state.glob("segments_*"), key=lambda path: int(path.name.partition("_")[2], 36)).read_bytes()
             break
-        except (OSError, ValueError):
+        except ValueError:  # there is none
+            break
+        except OSError:
             time.sleep(0.1)
     noted = re.search(rb"\x0cnode_version(.)(\d+)", newest, re.DOTALL)
     if not noted:
