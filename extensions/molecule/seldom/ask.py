@@ -20,6 +20,7 @@ def ask(
     body: bytes = b"",
     method: str = "GET",
     then: bytes = b"",
+    host: str = "",
 ) -> tuple[int, str, bytes]:
     """Status, headers in small letters, and body of the answer of the site ``name``."""
     context = ssl.create_default_context(cafile="/etc/soc/tls/ca.crt")
@@ -27,7 +28,7 @@ def ask(
         context.load_cert_chain(certificate + ".crt", certificate + ".key")
     length = (f"Content-Length: {len(body)}",) if body else ()
     request = "\r\n".join(
-        [f"{method} {path} HTTP/1.1", f"Host: {name}", *(lines or ("Connection: close",)), *length, "", ""]
+        [f"{method} {path} HTTP/1.1", f"Host: {host or name}", *(lines or ("Connection: close",)), *length, "", ""]
     )
     with context.wrap_socket(socket.create_connection(("127.0.0.1", 443), 10), server_hostname=name) as door:
         door.sendall(request.encode() + body + then)
@@ -66,6 +67,17 @@ for name, taken in (("grafana", True), ("n8n", True), ("kibana", False), ("thehi
 got = headers_at("kibana.example.net", "X-Forwarded-For: 192.0.2.9", "X-WEBAUTH-USER: root", "X-Real-IP: 192.0.2.9")
 see("who somebody is, the proxy says", "192.0.2.9" not in got.values() and "x-webauth-user" not in got, got)
 see("Kibana is told of HTTPS", got["x-forwarded-proto"] == "https" and got["host"] == "kibana.example.net", got)
+
+got = headers_at("grafana.example.net", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+see("a connection becomes a websocket, and nothing else", "upgrade" not in got, got)
+got = headers_at("kibana.example.net", path="https://kibana.example.net/", host="n8n.example.net")
+see(
+    "the upstream is told the name that chose the site",
+    (got["host"], got["x-forwarded-host"]) == ("kibana.example.net",) * 2,
+    got,
+)
+got = headers_at("kibana.example.net", host="Kibana.example.net:8443")
+see("and the port that the client gave", got["host"] == "Kibana.example.net:8443", got)
 
 status, head, _body = ask("kibana.example.net")
 see(

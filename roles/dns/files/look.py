@@ -8,6 +8,8 @@ The first argument is JSON: the C(files) to keep in mind, and the files of what 
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -51,6 +53,14 @@ def entry_of(path: str) -> dict | None:
     return {"content": text_of(path), "mode": f"{os.stat(path).st_mode & 0o7777:04o}"}
 
 
+def written(server: str) -> str:
+    """An address in its one form, and with it the name that its certificate has."""
+    address, mark, name = server.partition("#")
+    with contextlib.suppress(ValueError):
+        address = str(ipaddress.ip_address(address))
+    return f"{address}{mark}{name}"
+
+
 def method_of(link: str, resolved: bool, lookup: str, resolvconf: str) -> str:
     """What really decides how this host resolves names."""
     through = re.search(r"^hosts:.*\bresolve\b", lookup, re.MULTILINE) is not None
@@ -91,6 +101,7 @@ def main() -> None:
                 "link": link,
                 "method": method,
                 "servers": servers,
+                "wanted": [written(server) for server in wanted["servers"]],
                 "resolved": resolved,
                 "resolvconf": resolvconf,
                 "dhclient": os.path.isdir("/etc/dhcp/dhclient-enter-hooks.d"),

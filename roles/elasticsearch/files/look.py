@@ -18,6 +18,7 @@ import tarfile
 import time
 from pathlib import Path
 
+UNIT = Path("/etc/systemd/system/elasticsearch.service")
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -54,26 +55,46 @@ def version_of(wanted: dict) -> str:
     return os.path.basename(os.readlink(wanted["home"])).partition("-")[0] if os.path.islink(wanted["home"]) else ""
 
 
-def data_version_of(state: Path) -> str:
-    """The version that wrote the data last, which no older one reads; nothing where there are none.
+def installed_as(unit: Path) -> str:
+    """Where what is installed came from, as elasticsearch_install says it; nothing where there is none, or only its settings."""
+    if unit.exists():  # the package has its unit elsewhere
+        return "archive or container"
+    return "repository" if version_of({"packaged": True}) else ""
 
-    Elasticsearch keeps its cluster state as a Lucene index, and notes its version in each commit: as a number, with two digits
-    for each part but the first, and 99 at the end (PersistedClusterStateService.NODE_VERSION_KEY; org.elasticsearch.Version.id).
-    """
-    newest = b""
+
+def commit_of(state: Path) -> bytes:
+    """What Elasticsearch noted when it last wrote its cluster state, which it keeps as a Lucene index; nothing where there is none."""
     for _attempt in range(5):  # a running node removes a commit when there is a newer one
         try:
-            newest = max(state.glob("segments_*"), key=lambda path: int(path.name.partition("_")[2], 36)).read_bytes()
-            break
+            return max(state.glob("segments_*"), key=lambda path: int(path.name.partition("_")[2], 36)).read_bytes()
         except ValueError:  # there is none
             break
         except OSError:
             time.sleep(0.1)
-    noted = re.search(rb"\x0cnode_version(.)(\d+)", newest, re.DOTALL)
-    if not noted:
-        return ""
-    number = int(noted[2][: noted[1][0]])
-    return f"{number // 1000000}.{number // 10000 % 100}.{number // 100 % 100}"
+    return b""
+
+
+def noted(commit: bytes, key: str) -> str:
+    """The value of a key in a commit: each is written behind its length (PersistedClusterStateService names the keys)."""
+    found = re.search(bytes([len(key)]) + key.encode() + rb"(.)([ -~]+)", commit, re.DOTALL)
+    return found[2][: found[1][0]].decode() if found else ""
+
+
+def data_version_of(commit: bytes) -> str:
+    """The version that wrote the data last, which no older one reads; nothing where there are none.
+
+    A number, with two digits for each part but the first, and 99 at the end (org.elasticsearch.Version.id).
+    """
+    number = int(noted(commit, "node_version") or 0)
+    return f"{number // 1000000}.{number // 10000 % 100}.{number // 100 % 100}" if number else ""
+
+
+def formed(state: Path, commit: bytes, settings: str) -> bool:
+    """Whether the node is one of a cluster. It has a state also when it ended at its first start, or never found the others."""
+    committed = noted(commit, "cluster_uuid_committed")
+    if committed:
+        return committed == "true"
+    return state.exists() and not re.search(r'(?m)^"?cluster\.initial_master_nodes', settings)
 
 
 def kept_version_of(wanted: dict) -> str:
@@ -122,18 +143,19 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     limits = [text_of(path).strip() for path in LIMITS]
     state = Path(wanted["data"], "_state")
+    commit = commit_of(state)
     settings = text_of(wanted["files"][0])
     print(
         json.dumps(
             {
                 "version": version_of(wanted),
-                "data_version": data_version_of(state),
+                "installed_as": installed_as(UNIT),
+                "data_version": data_version_of(commit),
                 "kept_version": kept_version_of(wanted),
                 # A container sees the memory of its host, and may not have it.
                 "memory_limits": [int(limit) for limit in limits if limit.isdigit()],
                 "prepared": os.path.isdir(wanted["version_dir"]),
-                # A node that ended at its first start has a state too, and not formed a cluster; what forms one is forgotten when it is.
-                "formed": state.exists() and not re.search(r'(?m)^"?cluster\.initial_master_nodes', settings),
+                "formed": formed(state, commit, settings),
                 "interrupted": os.path.exists(wanted["kept"]),
                 "plugins": plugins_of(wanted["plugins"], wanted["version"]),
                 "port": port_of(settings),

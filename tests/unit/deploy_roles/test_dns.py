@@ -49,6 +49,19 @@ def test_a_name_is_no_server() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "compared"),
+    [
+        ("2001:DB8:0::53#dns.example", "2001:db8::53#dns.example"),
+        ("192.0.2.53", "192.0.2.53"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("none", "none"),
+    ],
+)
+def test_a_server_is_compared_in_the_one_form_of_its_address(given: str, compared: str) -> None:
+    assert LOOK["written"](given) == compared
+
+
+@pytest.mark.parametrize(
     ("link", "resolved", "lookup", "resolvconf", "method"),
     [
         ("../run/systemd/resolve/stub-resolv.conf", True, "hosts: files dns", "", "resolved"),

@@ -64,11 +64,11 @@ def test_the_version_that_wrote_the_data(tmp_path: Path, commits: dict[str, str]
             b"\x0cnode_version" + bytes([len(number)]) + number.encode() + b"9\x0ccluster_uuid" if number else b"other"
         )
         (tmp_path / name).write_bytes(b"\x00\x01segments" + noted)
-    assert LOOK["data_version_of"](tmp_path) == version
+    assert LOOK["data_version_of"](LOOK["commit_of"](tmp_path)) == version
 
 
 def test_a_folder_that_is_not_there_has_no_version(tmp_path: Path) -> None:
-    assert LOOK["data_version_of"](tmp_path / "missing") == ""
+    assert LOOK["data_version_of"](LOOK["commit_of"](tmp_path / "missing")) == ""
 
 
 def keep(kept: Path, path: Path) -> None:
@@ -152,6 +152,18 @@ def test_a_node_that_ended_at_its_first_start_may_form_the_cluster_still(tmp_pat
     assert look(tmp_path, "#cluster.initial_master_nodes: [a]\n")["formed"] is True
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_node_that_never_found_the_others_may_form_the_cluster_still(tmp_path: Path, *, committed: bool) -> None:
+    """Started without the names of those that form it, as where the others took no part in the run."""
+    told = str(committed).lower().encode()
+    (tmp_path / "data/_state").mkdir(parents=True)
+    (tmp_path / "data/_state/segments_2").write_bytes(
+        b"\x16cluster_uuid_committed" + bytes([len(told)]) + told + b"\x0c"
+    )
+    assert look(tmp_path, "http.port: 9201\n")["formed"] is committed
+    assert look(tmp_path, "cluster.initial_master_nodes: [a]\n")["formed"] is committed
+
+
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What the variables of the role say, on hosts of these sizes and roles."""
@@ -164,6 +176,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict:
         "cgroup": {"elasticsearch_looked": {**looked, "memory_limits": [4 * 2**30]}, "memtotal_mb": 16000},
         "large": {"elasticsearch_looked": looked, "memtotal_mb": 262144},
         "given": {"elasticsearch_looked": looked, "memtotal_mb": 16000, "elasticsearch_heap": "3g"},
+        # As -e gives it.
+        "text": {"elasticsearch_looked": looked, "memtotal_mb": 16000, "elasticsearch_heap_percent": "25"},
     }
     nodes = {"a": ["master", "data"], "b": ["master"], "c": ["data", "ingest"], "d": []}
     tasks: list[dict] = [
@@ -192,7 +206,14 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 @pytest.mark.parametrize(
     ("host", "heap"),
-    [("half", "8000m"), ("percent", "4000m"), ("cgroup", "2048m"), ("large", "30720m"), ("given", "3g")],
+    [
+        ("half", "8000m"),
+        ("percent", "4000m"),
+        ("cgroup", "2048m"),
+        ("large", "30720m"),
+        ("given", "3g"),
+        ("text", "4000m"),
+    ],
 )
 def test_the_heap_is_half_of_the_memory_and_never_more_than_short_pointers_reach(
     said: dict, host: str, heap: str

@@ -246,6 +246,8 @@ REFUSED = {
     "a block in extra": ({"extra": ["if ($a) { return 200"]}, "not one directive"),
     "a comment in extra": ({"extra": ["gzip off #"]}, "not one directive"),
     "a header in extra": ({"extra": ["add_header X-A b"]}, "not one directive"),
+    "a network in extra": ({"extra": ["deny 192.0.2.66"]}, "networks in allow"),
+    "a limit in extra": ({"extra": ["limit_req zone=soc-a"]}, "limits in rate"),
     "passwords without users": ({"auth": "basic"}, "nginx_basic_users is empty"),
     "OpenID Connect without addresses": ({"auth": "oidc"}, "nginx_oidc_auth_url"),
     "client certificates without an authority": ({"client_certificate": "optional"}, "nginx_client_ca_path is empty"),
