@@ -145,6 +145,7 @@ def main() -> None:
     state = Path(wanted["data"], "_state")
     commit = commit_of(state)
     settings = text_of(wanted["files"][0])
+    active = said("systemctl", "is-active", "elasticsearch.service")
     print(
         json.dumps(
             {
@@ -160,7 +161,8 @@ def main() -> None:
                 "plugins": plugins_of(wanted["plugins"], wanted["version"]),
                 "port": port_of(settings),
                 "temporary_runs": runs_programs(wanted["temporary"]),
-                "active": said("systemctl", "is-active", "elasticsearch.service") == "active",
+                "active": active == "active",
+                "starting": active == "activating",
                 # From wherever.
                 "docker": said("systemctl", "cat", "docker.service") != "",
                 "sums": [sum_of(path) for path in wanted["files"]],
