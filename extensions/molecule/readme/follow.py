@@ -75,7 +75,7 @@ def main() -> int:
         )
         terminal.logfile_read = sys.stdout
         while terminal.expect(["[Vv]ault password.*: ", pexpect.EOF]) == 0:
-            terminal.sendline("a-password-of-the-vault")
+            terminal.sendline("secret-of-vault")
         terminal.close()
         return terminal.exitstatus or terminal.signalstatus or 0
 

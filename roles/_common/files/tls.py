@@ -67,15 +67,18 @@ def in_place(source: str, target: Path, group: str) -> bool:
 def main() -> None:
     wanted = json.loads(sys.argv[1])
     sources = {file["dest"]: file["src"] for file in wanted["files"]}
-    keys = [name for name in sources if name.endswith(".key") and os.path.exists(sources[name])]
-    reasons = [misfit(sources[name[:-3] + "crt"], sources[name], sources.get("ca.crt", "")) for name in keys]
     folder, group = Path(wanted["directory"]), wanted["group"]
+    keys = [name for name in sources if name.endswith(".key") and os.path.exists(sources[name])]
+    due = [name for name in sources if not in_place(sources[name], folder / name, group)]
+    # What is in use is not made better by a refusal: when it has expired, new authorities must still find their way.
+    pairs = [(name[:-3] + "crt", name) for name in keys if {name[:-3] + "crt", name} & set(due)]
+    reasons = [misfit(sources[certificate], sources[key], sources.get("ca.crt", "")) for certificate, key in pairs]
     told = {
         "issued": all(os.path.exists(source) for source in sources.values()),
         "wrong": [reason for reason in reasons if reason],
         "folder": folder_right(folder, group),
         "group": any(entry.gr_name == group for entry in grp.getgrall()),
-        "due": [name for name in sources if not in_place(sources[name], folder / name, group)],
+        "due": due,
     }
     print(json.dumps(told))
 

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import runpy
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,6 +48,26 @@ def issued(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_belongs_together(issued: Path, certificate: str, key: str, authority: str, told: str) -> None:
     reason = TLS["misfit"](str(issued / certificate), str(issued / key), authority and str(issued / authority))
     assert told in reason if told else reason == ""
+
+
+def test_what_is_in_use_is_not_refused(
+    issued: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Or an authority that has ended could not be replaced: its certificates have ended with it."""
+    files = [{"src": str(issued / f"one{end}"), "dest": f"http{end}"} for end in (".crt", ".key")]
+    wanted = {
+        "files": [*files, {"src": str(issued / "two-ca.crt"), "dest": "ca.crt"}],
+        "directory": "/nowhere",
+        "group": "soc",
+    }
+    monkeypatch.setattr(sys, "argv", ["tls.py", json.dumps(wanted)])
+    globals_of = TLS["main"].__globals__
+    TLS["main"]()
+    assert json.loads(capsys.readouterr().out)["wrong"]
+    monkeypatch.setitem(globals_of, "in_place", lambda _source, target, _group: target.name != "ca.crt")
+    TLS["main"]()
+    told = json.loads(capsys.readouterr().out)
+    assert told["wrong"] == [] and told["due"] == ["ca.crt"]
 
 
 @pytest.mark.parametrize(
