@@ -15,6 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 import trustme
+import yaml
+
+from tests.conftest import run_playbook
 
 FILES = Path(__file__).resolve().parents[3] / "roles/_common/files"
 LOOK, PLACE, TLS = (runpy.run_path(str(FILES / f"{name}.py")) for name in ("look", "place", "tls"))
@@ -177,3 +180,27 @@ def test_who_a_user_is_and_what_a_file_says(tmp_path: Path) -> None:
     (tmp_path / "marker").write_text("3.11\n")
     assert LOOK["text_of"](str(tmp_path / "marker")) == "3.11\n"
     assert LOOK["text_of"](str(tmp_path / "none")) == ""
+
+
+@pytest.mark.parametrize(
+    ("memory", "skew", "told"),
+    [
+        ("256", "10", ""),
+        ("1024", "10", "and 1024 MB are needed"),
+        ("256", "2", "by more than 2 seconds"),
+        ("256", "0", ""),
+    ],
+)
+def test_numbers_may_come_as_text(tmp_path: Path, memory: str, skew: str, told: str) -> None:
+    """As ansible-core 2.18 gives what a template says, and every version what somebody gives with C(-e)."""
+    tasks = yaml.safe_load((FILES.parent / "tasks/preflight.yml").read_text("utf-8"))
+    wanted = {"Refuse a host with too little memory", "Refuse a clock that is wrong"}
+    facts = {"ansible.builtin.set_fact": {"memtotal_mb": 512, "cacheable": True}}
+    tasks = [facts, *(task for task in tasks if task["name"] in wanted)]
+    assert len(tasks) == 3
+    variables = {"_common_memory_mb": memory, "_common_clock_skew": skew, "_common_looked": {"skew": -3}}
+    done = run_playbook(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]), variables, tmp_path
+    )
+    assert (done.returncode == 0) == (not told), done.stdout + done.stderr
+    assert told in done.stdout + done.stderr
