@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # PRIVATE to this collection: it may change in any release, do not import it from elsewhere.
-"""Looking at a source from all sides without changing anything; what to make of it is in diagnosis.py."""
+"""Looking at a source from all sides without changing anything; what to make of it is in claims.py and diagnosis.py."""
 
 from __future__ import annotations
 
@@ -26,22 +26,8 @@ from .._core.libraries import need, orjson, requests
 from .._core.module import Run
 from .._core.rest import Http
 from .._core.state import open_read_only
-from .diagnosis import (
-    FAIL,
-    NEEDED,
-    Certificate,
-    ElasticLook,
-    Facts,
-    FilesLook,
-    JournalLook,
-    Reply,
-    SetLook,
-    assumptions,
-    coverage,
-    judge,
-    sample,
-    table,
-)
+from .claims import FAIL, Reply, SetLook, assumptions, coverage, sample
+from .diagnosis import NEEDED, Certificate, ElasticLook, Facts, FilesLook, JournalLook, judge, table
 from .ecs import FIELDS
 from .normalise import Company
 from .options import vendor_options

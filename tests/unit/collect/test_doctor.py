@@ -16,22 +16,24 @@ import orjson
 import pytest
 import requests
 from ansible_collections.netcure.soc.plugins.module_utils._collect import doctor
-from ansible_collections.netcure.soc.plugins.module_utils._collect.diagnosis import (
+from ansible_collections.netcure.soc.plugins.module_utils._collect.claims import (
     FAIL,
     OK,
     UNKNOWN,
     WARN,
-    Certificate,
-    Facts,
-    FilesLook,
     Finding,
-    JournalLook,
     Reply,
     SetLook,
     assumptions,
     coverage,
-    judge,
     judge_set,
+)
+from ansible_collections.netcure.soc.plugins.module_utils._collect.diagnosis import (
+    Certificate,
+    Facts,
+    FilesLook,
+    JournalLook,
+    judge,
     table,
 )
 from ansible_collections.netcure.soc.plugins.module_utils._collect.ecs import FIELDS
